@@ -1,0 +1,4 @@
+//! The `pseudotcp` program.
+#![forbid(unsafe_code)]
+
+fn main() {}

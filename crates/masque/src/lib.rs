@@ -1,0 +1,28 @@
+//! The MASQUE transport trait, its tunnels, errors and wire codec.
+//!
+//! ```text
+//!   OpenRequest ──▶ Transport::open_tcp ──▶ ByteTunnel      = Sink<Bytes> + Stream<Item = Result<Bytes, _>>
+//!               ──▶ Transport::open_udp ──▶ DatagramTunnel  = the same, one item a datagram
+//! ```
+//!
+//! A [`Transport`] opens flows to targets. The HTTP/2 client, the direct transport and the mock
+//! are transports; so are wrappers that choose between or translate for others. They are shared
+//! as `Arc<dyn Transport>`, nest freely and are chosen at run time.
+//!
+//! What this crate deliberately does not do: no I/O, no packets, no HTTP. It holds what every
+//! transport and every proxy need in common: the contract ([`Transport`], [`ByteTunnel`],
+//! [`DatagramTunnel`]), the causes of failure ([`OpenError`], [`TunnelError`]), and the wire
+//! formats of RFC 9297 ([`capsule`]), RFC 9000 §16 ([`varint`]) and RFC 9209 ([`proxy_status`]).
+//!
+//! Features: `conformance` adds the test suite that every transport must pass.
+#![forbid(unsafe_code)]
+
+mod error;
+mod target;
+mod tunnel;
+
+pub use error::{OpenError, TunnelError};
+pub use target::{OpenRequest, Target};
+pub use tunnel::{
+    AbortCode, ByteStream, ByteTunnel, DatagramStream, DatagramTunnel, MAX_CHUNK, Transport,
+};

@@ -1,0 +1,2 @@
+//! Glue: packet ports and transports as Sink and Stream pipeline stages.
+#![forbid(unsafe_code)]

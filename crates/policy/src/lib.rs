@@ -1,0 +1,2 @@
+//! Pure policy decisions: flow key in, verdict out.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Packet ports: Linux TUN with segmentation offload, adopted descriptors, channels and pcapng.
+
