@@ -12,16 +12,20 @@
 //! What this crate deliberately does not do: no I/O, no packets, no HTTP. It holds what every
 //! transport and every proxy need in common: the contract ([`Transport`], [`ByteTunnel`],
 //! [`DatagramTunnel`]), the causes of failure ([`OpenError`], [`TunnelError`]), and the wire
-//! formats of RFC 9297 ([`capsule`]), RFC 9000 §16 ([`varint`]) and RFC 9209 ([`proxy_status`]).
+//! formats of RFC 9297 ([`capsule`], [`datagram`]), RFC 9000 §16 ([`varint`]), RFC 9298 §2
+//! ([`template`]) and RFC 9209 ([`proxy_status`]).
 //!
 //! Features: `conformance` adds the test suite that every transport must pass.
 #![forbid(unsafe_code)]
 
+pub mod capsule;
+pub mod datagram;
 mod error;
 mod target;
 mod tunnel;
+pub mod varint;
 
-pub use error::{OpenError, TunnelError};
+pub use error::{OpenError, Source, TunnelError};
 pub use target::{OpenRequest, Target};
 pub use tunnel::{
     AbortCode, ByteStream, ByteTunnel, DatagramStream, DatagramTunnel, MAX_CHUNK, Transport,
