@@ -15,10 +15,13 @@
 //! formats of RFC 9297 ([`capsule`], [`datagram`]), RFC 9000 §16 ([`varint`]), RFC 9298 §2
 //! ([`template`]) and RFC 9209 ([`proxy_status`]).
 //!
-//! Features: `conformance` adds the test suite that every transport must pass.
+//! Features: `conformance` adds the test suite that every transport must pass; `cork` the write
+//! buffer that HTTP/2 connections want below them.
 #![forbid(unsafe_code)]
 
 pub mod capsule;
+#[cfg(feature = "cork")]
+pub mod cork;
 pub mod datagram;
 mod error;
 mod target;
