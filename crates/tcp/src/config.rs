@@ -1,0 +1,138 @@
+use std::time::Duration;
+
+/// The largest IP packet that the engine builds, in bytes.
+pub(crate) const MAX_PACKET: u32 = 65_535;
+/// RFC 791 §3.2: the size every IPv4 host must take, and the floor of [`Config::mtu`].
+const MIN_MTU: u32 = 576;
+/// The floor of [`Config::budget`]: an eighth of it must hold one 64 KiB item.
+const MIN_BUDGET: usize = 1024 * 1024;
+/// RFC 7323 §2.3: 65,535 × 2¹⁴.
+const MAX_WINDOW: u32 = 65_535 << 14;
+
+/// The engine's limits and timeouts. All have defaults that suit apps on this machine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    mtu: u32,
+    max_segment_bytes: u32,
+    receive_buffer: u32,
+    send_buffer: usize,
+    budget: usize,
+    max_flows: u32,
+    backlog: u32,
+    open_deadline: Duration,
+    idle_timeout: Duration,
+    closing_timeout: Duration,
+    user_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mtu: 1_500,
+            max_segment_bytes: 0,
+            receive_buffer: 256 * 1024,
+            send_buffer: 512 * 1024,
+            budget: 256 * 1024 * 1024,
+            max_flows: 65_536,
+            backlog: 4_096,
+            open_deadline: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(7_440),
+            closing_timeout: Duration::from_secs(240),
+            user_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The device's MTU in bytes (default 1,500; at least 576, at most 65,535). It decides the MSS
+    /// that is offered and the size of what is sent: more means fewer packets.
+    #[must_use]
+    pub fn mtu(mut self, bytes: u32) -> Self {
+        self.mtu = bytes.clamp(MIN_MTU, MAX_PACKET);
+        self
+    }
+
+    /// The largest super-segment, as IP packet bytes, that the device cuts by itself (default 0:
+    /// none, every segment fits the MTU; at most 65,535). More means fewer packets and less CPU.
+    #[must_use]
+    pub fn max_segment_bytes(mut self, bytes: u32) -> Self {
+        self.max_segment_bytes = bytes.min(MAX_PACKET);
+        self
+    }
+
+    /// The most bytes of one app that wait unread (default 256 KiB); the window offered never
+    /// exceeds it. More means speed while the tunnel is slow to drain, paid in memory per flow.
+    #[must_use]
+    pub fn receive_buffer(mut self, bytes: u32) -> Self {
+        self.receive_buffer = bytes.clamp(2_048, MAX_WINDOW);
+        self
+    }
+
+    /// The most bytes to one app that wait for its ACK (default 512 KiB). More means speed towards
+    /// apps with large windows, paid in memory per flow.
+    #[must_use]
+    pub fn send_buffer(mut self, bytes: usize) -> Self {
+        self.send_buffer = bytes.max(2_048);
+        self
+    }
+
+    /// The most bytes buffered for all flows together (default 256 MiB; at least 1 MiB). As it
+    /// fills, windows and credits of all flows shrink.
+    #[must_use]
+    pub fn budget(mut self, bytes: usize) -> Self {
+        self.budget = bytes.max(MIN_BUDGET);
+        self
+    }
+
+    /// The most flows at once (default 65,536). Beyond it SYNs are dropped and counted.
+    #[must_use]
+    pub fn max_flows(mut self, flows: u32) -> Self {
+        self.max_flows = flows.max(1);
+        self
+    }
+
+    /// The most flows that are being opened at once (default 4,096). Beyond it SYNs are dropped
+    /// silently, so that the app tries again, and counted.
+    #[must_use]
+    pub fn backlog(mut self, flows: u32) -> Self {
+        self.backlog = flows;
+        self
+    }
+
+    /// How long a SYN may be held before [`Event::Expired`](crate::Event::Expired) (default 30 s).
+    #[must_use]
+    pub fn open_deadline(mut self, after: Duration) -> Self {
+        self.open_deadline = after;
+        self
+    }
+
+    /// How long an open flow may be silent (default 7,440 s, the 2 hours 4 minutes of RFC 5382
+    /// §5). Less frees memory sooner and cuts long-lived quiet connections.
+    #[must_use]
+    pub fn idle_timeout(mut self, after: Duration) -> Self {
+        self.idle_timeout = after;
+        self
+    }
+
+    /// How long an app whose peer has finished may be silent before its half is reset (default
+    /// 240 s, the transitory timeout of RFC 5382 §5).
+    #[must_use]
+    pub fn closing_timeout(mut self, after: Duration) -> Self {
+        self.closing_timeout = after;
+        self
+    }
+
+    /// How long retransmissions and window probes go unanswered before the flow is given up
+    /// (default 120 s; RFC 9293 §3.8.3 asks for 100 s at least).
+    #[must_use]
+    pub fn user_timeout(mut self, after: Duration) -> Self {
+        self.user_timeout = after;
+        self
+    }
+}
+
