@@ -1,0 +1,145 @@
+//! What the client shows the proxy with every request: credentials and extra headers.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+
+use crate::ConfigError;
+
+/// Credentials for the proxy, sent as `Proxy-Authorization` (RFC 9110 §11.7.2).
+///
+/// `Debug` prints the scheme and never the secret.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Auth {
+    /// `Basic` (RFC 7617): a user name without a colon, and a password.
+    Basic {
+        /// The user name.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// `Bearer` (RFC 6750).
+    Bearer(String),
+    /// `PrivacyToken token=…`, as relays of Fastly's make expect it.
+    PrivacyToken(String),
+}
+
+impl Auth {
+    /// The header's value.
+    fn value(&self) -> Result<HeaderValue, ConfigError> {
+        let text = match self {
+            Self::Basic { user, .. } if user.contains(':') => return Err(ConfigError::User),
+            Self::Basic { user, password } => {
+                format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+            }
+            Self::Bearer(token) => format!("Bearer {token}"),
+            Self::PrivacyToken(token) => format!("PrivacyToken token={token}"),
+        };
+        secret(text.as_bytes(), &PROXY_AUTHORIZATION)
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Basic { .. } => "Basic(…)",
+            Self::Bearer(_) => "Bearer(…)",
+            Self::PrivacyToken(_) => "PrivacyToken(…)",
+        })
+    }
+}
+
+/// The headers that go with every request; their values are all treated as secrets.
+#[derive(Clone, Default)]
+pub(crate) struct Headers(HeaderMap);
+
+impl Headers {
+    pub(crate) fn authorize(&mut self, auth: &Auth) -> Result<(), ConfigError> {
+        self.0.insert(PROXY_AUTHORIZATION, auth.value()?);
+        Ok(())
+    }
+
+    pub(crate) fn add(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| ConfigError::HeaderName)?;
+        // RFC 9113 §8.2.2: these belong to HTTP/1.1 connections.
+        if ["connection", "host", "transfer-encoding", "upgrade"].contains(&name.as_str()) {
+            return Err(ConfigError::HeaderName);
+        }
+        let value = secret(value.as_bytes(), &name)?;
+        self.0.append(name, value);
+        Ok(())
+    }
+
+    pub(crate) fn append_to(&self, headers: &mut HeaderMap) {
+        headers.extend(self.0.clone());
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+/// A value that HPACK never indexes and that `Debug` never prints.
+fn secret(bytes: &[u8], name: &HeaderName) -> Result<HeaderValue, ConfigError> {
+    let mut value = HeaderValue::from_bytes(bytes)
+        .map_err(|_| ConfigError::HeaderValue { name: name.as_str().to_owned() })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(auth: &Auth) -> String {
+        let mut headers = Headers::default();
+        headers.authorize(auth).unwrap();
+        headers.0[PROXY_AUTHORIZATION].to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn each_scheme_in_its_own_words() {
+        let basic = Auth::Basic { user: "Aladdin".into(), password: "open sesame".into() };
+        assert_eq!(sent(&basic), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(sent(&Auth::Bearer("t0k".into())), "Bearer t0k");
+        assert_eq!(sent(&Auth::PrivacyToken("t0k".into())), "PrivacyToken token=t0k");
+    }
+
+    #[test]
+    fn a_user_name_with_a_colon_would_read_otherwise() {
+        let auth = Auth::Basic { user: "a:b".into(), password: "c".into() };
+        assert!(matches!(Headers::default().authorize(&auth), Err(ConfigError::User)));
+    }
+
+    #[test]
+    fn d49_line_breaks_in_values_are_refused() {
+        let mut headers = Headers::default();
+        for bad in ["a\r\nevil: 1", "a\nb", "a\rb", "a\0b"] {
+            assert!(matches!(headers.add("x-id", bad), Err(ConfigError::HeaderValue { .. })));
+            let bearer = Auth::Bearer(bad.into());
+            assert!(matches!(headers.authorize(&bearer), Err(ConfigError::HeaderValue { .. })));
+        }
+        for bad in ["", "a b", "a\r\n", "Connection", "host"] {
+            assert!(matches!(headers.add(bad, "v"), Err(ConfigError::HeaderName)));
+        }
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let mut headers = Headers::default();
+        headers.add("x-client-secret", "hunter2").unwrap();
+        for auth in [
+            Auth::Basic { user: "u".into(), password: "hunter2".into() },
+            Auth::Bearer("hunter2".into()),
+            Auth::PrivacyToken("hunter2".into()),
+        ] {
+            headers.authorize(&auth).unwrap();
+            assert!(!format!("{auth:?} {headers:?} {:?}", headers.0).contains("hunter2"));
+        }
+    }
+}

@@ -1,0 +1,335 @@
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+
+use crate::auth::{Auth, Headers};
+
+/// Called with every socket before it connects (Android's `VpnService.protect`, for instance).
+pub type Protect = Arc<dyn Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync>;
+
+/// The largest window that HTTP/2 knows (RFC 9113 §6.9.1).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
+
+/// What is wrong with a configuration. No message repeats a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The proxy's address is not `https://HOST[:PORT]`.
+    #[error("the proxy's address must read https://HOST[:PORT]")]
+    Proxy,
+    /// A server name is neither a DNS name nor an address.
+    #[error("not a server name")]
+    ServerName,
+    /// A header's name is malformed, or reserved by HTTP itself.
+    #[error("a header's name is malformed or reserved")]
+    HeaderName,
+    /// A header's value holds bytes that a header must not hold, such as a line break.
+    #[error("the value of header {name} holds forbidden bytes")]
+    HeaderValue {
+        /// The header's name.
+        name: String,
+    },
+    /// A user name with a colon cannot be told from its password (RFC 7617 §2).
+    #[error("a user name must not hold a colon")]
+    User,
+    /// A certificate cannot be read.
+    #[error("no certificate can be read")]
+    Certificate(#[source] Option<pseudotcp_masque::Source>),
+    /// The template of connect-udp breaks the rules of RFC 9298 §2.
+    #[error("not a template for connect-udp")]
+    Template(#[source] pseudotcp_masque::Source),
+    /// TLS cannot be set up, for instance because the platform has no root certificates.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] pseudotcp_masque::Source),
+}
+
+/// How the proxy's certificate is judged.
+#[derive(Clone, Debug)]
+pub(crate) enum Trust {
+    /// By the platform's roots and these.
+    Roots(Vec<CertificateDer<'static>>),
+    /// It must be this one; nothing else about it matters.
+    Pin(CertificateDer<'static>),
+    /// Not at all.
+    Anything,
+}
+
+/// Where the proxy is, how to trust it, what to tell it, and how long to wait for it.
+///
+/// `Debug` prints no secret.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) server_name: ServerName<'static>,
+    pub(crate) trust: Trust,
+    pub(crate) headers: Headers,
+    pub(crate) udp_template: Option<String>,
+    pub(crate) protect: Option<Protect>,
+    pub(crate) mark: Option<u32>,
+    pub(crate) socket_buffer: Option<usize>,
+    pub(crate) dial_timeout: Duration,
+    pub(crate) open_timeout: Duration,
+    pub(crate) ping_after: Duration,
+    pub(crate) ping_timeout: Duration,
+    pub(crate) stream_window: u32,
+    pub(crate) connection_window: u32,
+    pub(crate) max_connections: usize,
+}
+
+impl Config {
+    /// A client of the proxy at `https://HOST[:PORT]` (443 by default): trusted by the platform's
+    /// roots, without credentials.
+    pub fn new(proxy: &str) -> Result<Self, ConfigError> {
+        let (host, port) = parse_proxy(proxy).ok_or(ConfigError::Proxy)?;
+        Ok(Self {
+            server_name: parse_server_name(&host)?,
+            host,
+            port,
+            trust: Trust::Roots(Vec::new()),
+            headers: Headers::default(),
+            udp_template: None,
+            protect: None,
+            mark: None,
+            socket_buffer: None,
+            dial_timeout: Duration::from_secs(10),
+            open_timeout: Duration::from_secs(30),
+            ping_after: Duration::from_secs(3),
+            ping_timeout: Duration::from_secs(2),
+            stream_window: 16 << 20,
+            connection_window: 64 << 20,
+            max_connections: 256,
+        })
+    }
+
+    /// The name that the certificate must bear and that TLS asks for, where it is not the host.
+    pub fn server_name(mut self, name: &str) -> Result<Self, ConfigError> {
+        self.server_name = parse_server_name(name)?;
+        Ok(self)
+    }
+
+    /// Trusts these certificate authorities (PEM) beside the platform's.
+    ///
+    /// Replaces an earlier [`pin`](Self::pin) or [`insecure`](Self::insecure).
+    pub fn extra_ca(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
+        let fresh = read_certificates(pem)?;
+        match &mut self.trust {
+            Trust::Roots(roots) => roots.extend(fresh),
+            other => *other = Trust::Roots(fresh),
+        }
+        Ok(self)
+    }
+
+    /// Trusts exactly one certificate (PEM), instead of any authority.
+    ///
+    /// The proxy's own certificate, the first of its chain, must equal this one byte by byte, and
+    /// the proxy must prove that it holds the key. Its name and dates do not matter.
+    pub fn pin(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
+        let certificate = read_certificates(pem)?.into_iter().next();
+        self.trust = Trust::Pin(certificate.ok_or(ConfigError::Certificate(None))?);
+        Ok(self)
+    }
+
+    /// Trusts any certificate at all. For tests: whoever sits between can read and change everything.
+    #[must_use]
+    pub fn insecure(mut self) -> Self {
+        self.trust = Trust::Anything;
+        self
+    }
+
+    /// Sends these credentials with every request.
+    pub fn auth(mut self, auth: &Auth) -> Result<Self, ConfigError> {
+        self.headers.authorize(auth)?;
+        Ok(self)
+    }
+
+    /// Sends this header with every request; its value is treated as a secret.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
+        self.headers.add(name, value)?;
+        Ok(self)
+    }
+
+    /// The URI template of connect-udp (RFC 9298 §2).
+    ///
+    /// Default: `https://HOST:PORT/.well-known/masque/udp/{target_host}/{target_port}/`.
+    pub fn udp_template(mut self, template: &str) -> Result<Self, ConfigError> {
+        self.udp_template = Some(template.to_owned());
+        Ok(self)
+    }
+
+    /// Called with every socket before it connects; an error fails the dial.
+    #[must_use]
+    pub fn protect(
+        mut self,
+        hook: impl Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.protect = Some(Arc::new(hook));
+        self
+    }
+
+    /// Marks every socket (`SO_MARK`, Linux and Android), so that routing rules can tell the
+    /// client's own traffic. Needs `CAP_NET_ADMIN`.
+    #[must_use]
+    pub fn mark(mut self, mark: u32) -> Self {
+        self.mark = Some(mark);
+        self
+    }
+
+    /// Sets `SO_RCVBUF` and `SO_SNDBUF`, in bytes. Unset by default: the kernel then tunes them to
+    /// the path, which a fixed value switches off.
+    #[must_use]
+    pub fn socket_buffer(mut self, bytes: usize) -> Self {
+        self.socket_buffer = Some(bytes);
+        self
+    }
+
+    /// How long one dial may take: name, TCP, TLS and the proxy's SETTINGS together. Default 10 s.
+    /// Shorter gives up sooner on a dead network; longer bears with slow ones.
+    #[must_use]
+    pub fn dial_timeout(mut self, timeout: Duration) -> Self {
+        self.dial_timeout = timeout;
+        self
+    }
+
+    /// How long a flow may take to open where its request has no earlier deadline, waiting for the
+    /// connection included. Default 30 s.
+    #[must_use]
+    pub fn open_timeout(mut self, timeout: Duration) -> Self {
+        self.open_timeout = timeout;
+        self
+    }
+
+    /// When a connection with open flows is probed: `silence` without a byte received (default 3 s)
+    /// sends a PING, and `answer` more (default 2 s) without a byte declare it lost. Shorter
+    /// notices a dead network sooner, at the price of wake-ups while flows are idle.
+    #[must_use]
+    pub fn liveness(mut self, silence: Duration, answer: Duration) -> Self {
+        self.ping_after = silence;
+        self.ping_timeout = answer;
+        self
+    }
+
+    /// The HTTP/2 receive windows in bytes: of each flow (default 16 MiB), and of a connection
+    /// with all its flows (default 64 MiB); both are limited to 2³¹ − 1.
+    ///
+    /// A window bounds what one flow that nobody reads can hold, and the throughput of one that is
+    /// read: window / round trip. The connection's should hold several flows', so that a few
+    /// stalled ones do not starve their neighbours.
+    #[must_use]
+    pub fn windows(mut self, stream: u32, connection: u32) -> Self {
+        self.stream_window = stream.min(MAX_WINDOW);
+        self.connection_window = connection.min(MAX_WINDOW);
+        self
+    }
+
+    /// How many connections the client opens at most when the proxy limits the flows of each.
+    /// Default 256; at least 1.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections.max(1);
+        self
+    }
+
+    /// `host:port` of the proxy, IPv6 in brackets.
+    pub(crate) fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trust = match &self.trust {
+            Trust::Roots(extra) => format!("platform roots and {} more", extra.len()),
+            Trust::Pin(_) => "one pinned certificate".to_owned(),
+            Trust::Anything => "anything".to_owned(),
+        };
+        f.debug_struct("Config")
+            .field("proxy", &self.authority())
+            .field("server_name", &self.server_name)
+            .field("trust", &trust)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Host (without brackets) and port of `https://HOST[:PORT][/]`.
+fn parse_proxy(proxy: &str) -> Option<(String, u16)> {
+    let uri: Uri = proxy.parse().ok()?;
+    let authority = uri.authority()?;
+    let plain = uri.scheme_str() == Some("https")
+        && uri.path_and_query().is_none_or(|path| path == "/")
+        && !authority.as_str().contains('@')
+        && !authority.as_str().ends_with(':');
+    let host = authority.host();
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let port = match authority.port() {
+        Some(port) => port.as_str().parse().ok()?,
+        None => 443,
+    };
+    (plain && !host.is_empty() && port != 0).then(|| (host.to_owned(), port))
+}
+
+fn parse_server_name(name: &str) -> Result<ServerName<'static>, ConfigError> {
+    ServerName::try_from(name.to_owned()).map_err(|_| ConfigError::ServerName)
+}
+
+fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => Err(ConfigError::Certificate(None)),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(ConfigError::Certificate(Some(error.into()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_https_origins() {
+        let read = |proxy| Config::new(proxy).map(|c| (c.authority(), c.host));
+        let is = |a: &str, h: &str| (a.to_owned(), h.to_owned());
+        assert_eq!(read("https://p.example").unwrap(), is("p.example:443", "p.example"));
+        assert_eq!(read("https://192.0.2.1:8443/").unwrap(), is("192.0.2.1:8443", "192.0.2.1"));
+        assert_eq!(read("https://[2001:db8::1]:1").unwrap(), is("[2001:db8::1]:1", "2001:db8::1"));
+        for bad in [
+            "",
+            "p.example:443",
+            "http://p.example",
+            "https://u:p@p.example",
+            "https://p.example/path",
+            "https://p.example?query",
+            "https://p.example:0",
+            "https://p.example:65536",
+            "https://p.example:",
+            "https://p ex",
+        ] {
+            assert!(matches!(read(bad), Err(ConfigError::Proxy)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pin_needs_a_certificate() {
+        let config = Config::new("https://p.example").unwrap();
+        assert!(matches!(config.clone().pin(b"no PEM"), Err(ConfigError::Certificate(None))));
+        assert!(matches!(config.extra_ca(b""), Err(ConfigError::Certificate(None))));
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let config = Config::new("https://p.example").unwrap();
+        let config = config.auth(&Auth::Bearer("hunter2".into())).unwrap();
+        let config = config.header("x-client", "hunter2").unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,94 @@
+//! TLS with one provider, ALPN `h2`, and three ways to trust.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_platform_verifier::Verifier;
+
+use crate::ConfigError;
+use crate::config::Trust;
+
+/// The protocol asked for by ALPN (RFC 9113 §3.2).
+pub(crate) const ALPN_H2: &[u8] = b"h2";
+
+/// The TLS configuration of all connections of a client.
+pub(crate) fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, ConfigError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = verifier(trust, &provider).map_err(|e| ConfigError::Tls(e.into()))?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| ConfigError::Tls(e.into()))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn verifier(
+    trust: &Trust,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let provider = Arc::clone(provider);
+    Ok(match trust {
+        Trust::Roots(extra) => Arc::new(Verifier::new_with_extra_roots(extra.clone(), provider)?),
+        Trust::Pin(pin) => Arc::new(WithoutAuthority { pin: Some(pin.clone()), provider }),
+        Trust::Anything => Arc::new(WithoutAuthority { pin: None, provider }),
+    })
+}
+
+/// Judges by the end entity's certificate alone, and by its signature over the handshake.
+///
+/// The rest of the chain is not looked at: anybody can append the pinned certificate to a chain of
+/// their own, but only its owner can sign with its key.
+#[derive(Debug)]
+struct WithoutAuthority {
+    /// The only certificate accepted; `None` accepts any.
+    pin: Option<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for WithoutAuthority {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.pin {
+            Some(pin) if pin != end_entity => {
+                Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
