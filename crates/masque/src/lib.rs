@@ -24,12 +24,14 @@ pub mod capsule;
 pub mod cork;
 pub mod datagram;
 mod error;
+pub mod proxy_status;
 mod target;
+pub mod template;
 mod tunnel;
 pub mod varint;
 
 pub use error::{OpenError, Source, TunnelError};
-pub use target::{OpenRequest, Target};
+pub use target::{InvalidTarget, OpenRequest, Target};
 pub use tunnel::{
     AbortCode, ByteStream, ByteTunnel, DatagramStream, DatagramTunnel, MAX_CHUNK, Transport,
 };
