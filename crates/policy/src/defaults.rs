@@ -13,14 +13,14 @@ const DNS_OVER_TLS: u16 = 853;
 
 /// IPv4 blocks with no meaning beyond this network.
 const PRIVATE_V4: [(Ipv4Addr, u8); 8] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),          // this network, RFC 791 §3.2
-    (Ipv4Addr::new(10, 0, 0, 0), 8),         // private, RFC 1918 §3
-    (Ipv4Addr::new(127, 0, 0, 0), 8),        // loopback, RFC 1122 §3.2.1.3
-    (Ipv4Addr::new(169, 254, 0, 0), 16),     // link-local, RFC 3927 §2.1
-    (Ipv4Addr::new(172, 16, 0, 0), 12),      // private, RFC 1918 §3
-    (Ipv4Addr::new(192, 168, 0, 0), 16),     // private, RFC 1918 §3
-    (Ipv4Addr::new(224, 0, 0, 0), 4),        // multicast, RFC 5771 §3
-    (Ipv4Addr::new(255, 255, 255, 255), 32), // limited broadcast, RFC 919 §7
+    (Ipv4Addr::UNSPECIFIED, 8),          // this network, RFC 791 §3.2
+    (Ipv4Addr::new(10, 0, 0, 0), 8),     // private, RFC 1918 §3
+    (Ipv4Addr::new(127, 0, 0, 0), 8),    // loopback, RFC 1122 §3.2.1.3
+    (Ipv4Addr::new(169, 254, 0, 0), 16), // link-local, RFC 3927 §2.1
+    (Ipv4Addr::new(172, 16, 0, 0), 12),  // private, RFC 1918 §3
+    (Ipv4Addr::new(192, 168, 0, 0), 16), // private, RFC 1918 §3
+    (Ipv4Addr::new(224, 0, 0, 0), 4),    // multicast, RFC 5771 §3
+    (Ipv4Addr::BROADCAST, 32),           // limited broadcast, RFC 919 §7
 ];
 
 /// Their IPv6 equivalents.

@@ -35,7 +35,7 @@ impl Default for Config {
             refusal_memory: Duration::from_secs(1),
             reply_refreshes: true,
             // RFC 4787 §4.3: at least 2 minutes, 5 recommended.
-            idle_timeout: Duration::from_secs(300),
+            idle_timeout: Duration::from_mins(5),
             // RFC 5452 §9.2: a resolver's port should not stay open longer than its query.
             port_idle_timeouts: BTreeMap::from([(53, Duration::from_secs(10))]),
         }

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use pseudotcp_packet::{FlowKey, Packet, Protocol, Quote, Unreachable, build};
 
 use crate::flow::{Flow, Phase};
@@ -324,13 +324,8 @@ fn quote_tuple(flow: &FlowKey) -> Option<Quote> {
 /// A packet's payload in one piece; copied only where the device brought it in several.
 fn payload(packet: &Packet) -> Bytes {
     match packet.body() {
-        [] => Bytes::new(),
         [whole] => whole.clone(),
-        slices => {
-            let mut joined = BytesMut::with_capacity(packet.payload_len());
-            slices.iter().for_each(|slice| joined.extend_from_slice(slice));
-            joined.freeze()
-        }
+        slices => slices.concat().into(),
     }
 }
 

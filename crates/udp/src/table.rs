@@ -79,7 +79,7 @@ impl Table {
         let (slots, hasher) = (&self.slots, &self.hasher);
         let hash_of = |id: &FlowId| {
             let entry = slots.get(id.index()).and_then(Option::as_ref);
-            hasher.hash_one(entry.map(|entry| entry.flow.key).unwrap_or(key))
+            hasher.hash_one(entry.map_or(key, |entry| entry.flow.key))
         };
         self.index.insert_unique(hasher.hash_one(key), id, hash_of);
         id

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pseudotcp_packet::{Packet, Transport, Unreachable};
-use pseudotcp_udp::{Config, Event, Refusal};
+use pseudotcp_udp::{Config, Event, FlowId, Refusal};
 use support::{APP, Bench, SERVER, datagram, super_datagram, wire};
 
 const PORT: Refusal = Refusal::Unreachable(Unreachable::Port);
@@ -109,8 +109,8 @@ fn the_queue_of_an_open_flow_is_bounded_by_count_and_bytes() {
     }
     let kept: Vec<u8> = bench.reads(id).iter().map(|datagram| datagram[0]).collect();
     assert_eq!(kept, [2, 3, 4]);
-    bench.send(&[0; 40_000]);
-    bench.send(&[1; 40_000]);
+    bench.send(&vec![0; 40_000]);
+    bench.send(&vec![1; 40_000]);
     assert_eq!(bench.reads(id), [vec![1; 40_000]]);
     assert_eq!(bench.demux.stats().dropped_queue, 3);
 }
@@ -189,6 +189,28 @@ fn the_end_of_a_tunnel_is_told_or_forgotten() {
     assert_eq!(bench.events(), [Event::Closed { id: forgotten }]);
     assert!(bench.packets().is_empty());
     bench.open(APP, SERVER);
+}
+
+#[test]
+fn an_error_quotes_the_last_datagram_or_else_its_tuple() {
+    let mut bench = Bench::new(Config::default());
+    let request = datagram(APP, SERVER, b"closed?");
+    bench.deliver(&request);
+    let id = bench.opening();
+    bench.demux.accept(bench.now, id);
+    bench.demux.close(bench.now, id, Some(Unreachable::Port));
+    let quoted = bench.packets()[0].body().concat();
+    assert_eq!(quoted[..28], request.head()[..]);
+    assert_eq!(quoted[28..], *b"closed?");
+
+    bench.pass(secs(1));
+    bench.events();
+    let busy = bench.open(APP, SERVER);
+    bench.deliver(&request);
+    bench.demux.close(bench.now, busy, Some(Unreachable::Port));
+    let quoted = bench.packets()[0].body().concat();
+    assert_eq!(quoted.len(), 28);
+    assert_eq!(quoted[12..24], request.head()[12..24], "addresses and ports");
 }
 
 #[test]
@@ -287,7 +309,7 @@ fn the_byte_limit_takes_from_the_least_recently_used() {
     let old = bench.open("10.0.0.1:1", SERVER);
     let new = bench.open("10.0.0.1:2", SERVER);
     for source in ["10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:2"] {
-        bench.deliver(&datagram(source, SERVER, &[7; 30_000]));
+        bench.deliver(&datagram(source, SERVER, &vec![7; 30_000]));
     }
     assert_eq!((bench.reads(old).len(), bench.reads(new).len()), (1, 1));
     assert_eq!(bench.demux.stats().dropped_memory, 1);
@@ -362,6 +384,19 @@ fn a_super_datagram_is_many_datagrams() {
 }
 
 #[test]
+fn ids_stay_stale_when_a_table_has_been_emptied() {
+    let mut bench = Bench::new(Config::default());
+    let sources: Vec<String> = (1..=100).map(|port| format!("10.0.0.1:{port}")).collect();
+    let stale: Vec<FlowId> = sources.iter().map(|source| bench.open(source, SERVER)).collect();
+    bench.pass(secs(300));
+    assert_eq!((bench.demux.flow_count(), bench.events().len()), (0, 100));
+    let fresh = bench.open(APP, SERVER);
+    bench.send(b"for the fresh flow");
+    assert!(stale.iter().all(|&id| id != fresh && bench.demux.read(id).is_none()));
+    assert_eq!(bench.reads(fresh), ["for the fresh flow"]);
+}
+
+#[test]
 fn what_waits_for_transmission_is_bounded() {
     let mut bench = Bench::new(Config::default().max_transmit(2));
     let id = bench.open(APP, SERVER);
@@ -390,9 +425,9 @@ fn stale_ids_are_harmless() {
     let mut bench = Bench::new(Config::default());
     let stale = bench.open(APP, SERVER);
     bench.demux.close(bench.now, stale, None);
+    bench.events();
     let fresh = bench.open(APP, SERVER);
     assert_eq!(stale.index(), fresh.index());
-    bench.events();
     bench.send(b"for the fresh flow");
     bench.events();
 
