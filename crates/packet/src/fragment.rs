@@ -18,17 +18,17 @@ pub struct FragmentInfo {
 
 impl FragmentInfo {
     /// Whether this is the fragment that holds the transport header.
-    pub fn is_first(&self) -> bool {
+    pub fn is_first(self) -> bool {
         self.offset == 0
     }
 
     /// Whether it is a part at all, not the whole.
-    pub(crate) fn is_fragment(&self) -> bool {
+    pub(crate) fn is_fragment(self) -> bool {
         self.offset != 0 || self.more
     }
 
     /// Whether a payload of this length ends within the largest packet.
-    pub(crate) fn holds(&self, payload_len: usize) -> bool {
+    pub(crate) fn holds(self, payload_len: usize) -> bool {
         usize::from(self.offset) + payload_len <= MAX_REASSEMBLED
     }
 }

@@ -228,7 +228,7 @@ impl Message {
         let mut head = BytesMut::with_capacity(ip_len + HEADER_LEN);
         ip::put_header(&mut head, source, destination, protocol, len);
         let covered = kind.covered(&Ip::new(&head, ip_len, protocol), len);
-        let sum = body.iter().fold(covered.add(&self.octets(0)), |sum: Sum, s| sum.add(s));
+        let sum = body.iter().fold(covered.with(&self.octets(0)), |sum: Sum, s| sum.with(s));
         head.put_slice(&self.octets(sum.checksum()));
         let layout = Layout { ip_len, protocol, kind };
         Packet::assemble(head.freeze(), body, layout, Checksum::Complete, None)

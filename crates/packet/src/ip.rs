@@ -129,11 +129,11 @@ impl<'a> Ip<'a> {
     pub(crate) fn pseudo_header(&self, len: usize) -> Sum {
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         let sum = Sum::default()
-            .add(&u32::from(self.protocol.number()).to_be_bytes())
-            .add(&len.to_be_bytes());
+            .with(&u32::from(self.protocol.number()).to_be_bytes())
+            .with(&len.to_be_bytes());
         match self.header {
-            Header::V4(header) => sum.add(header.addresses()),
-            Header::V6(header) => sum.add(header.addresses()),
+            Header::V4(header) => sum.with(header.addresses()),
+            Header::V6(header) => sum.with(header.addresses()),
         }
     }
 }

@@ -29,7 +29,7 @@ impl<'a> Ipv4Header<'a> {
     }
 
     pub(crate) fn time_to_live(&self) -> u8 {
-        self.field(|ip| ip.get_ttl())
+        self.field(Ipv4Packet::get_ttl)
     }
 
     pub(crate) fn traffic_class(&self) -> u8 {
@@ -42,8 +42,8 @@ impl<'a> Ipv4Header<'a> {
 
     pub(crate) fn fragment(&self) -> FragmentInfo {
         FragmentInfo {
-            identification: self.field(|ip| ip.get_identification()).into(),
-            offset: self.field(|ip| ip.get_fragment_offset()) << 3,
+            identification: self.field(Ipv4Packet::get_identification).into(),
+            offset: self.field(Ipv4Packet::get_fragment_offset) << 3,
             more: self.field(|ip| ip.get_flags() & Ipv4Flags::MoreFragments != 0),
         }
     }
@@ -68,7 +68,7 @@ pub(crate) fn measure(bytes: &[u8]) -> Result<Layout, ParseError> {
     }
     let packet = bytes.get(..total_len).ok_or(ParseError::IpLength)?;
     let header = packet.get(..header_len).ok_or(ParseError::IpLength)?;
-    if !Sum::default().add(header).is_valid() {
+    if !Sum::default().with(header).is_valid() {
         return Err(ParseError::IpChecksum);
     }
     let fragment = Ipv4Header(bytes).fragment();
@@ -121,7 +121,7 @@ fn update_checksum(head: &mut [u8]) {
     let Some(mut ip) = MutableIpv4Packet::new(head) else { return };
     let header_len = usize::from(ip.get_header_length()) * 4;
     ip.set_checksum(0);
-    let sum = Sum::default().add(head.get(..header_len).unwrap_or_default());
+    let sum = Sum::default().with(head.get(..header_len).unwrap_or_default());
     if let Some(mut ip) = MutableIpv4Packet::new(head) {
         ip.set_checksum(sum.checksum());
     }

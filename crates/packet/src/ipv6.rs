@@ -36,11 +36,11 @@ impl<'a> Ipv6Header<'a> {
     }
 
     pub(crate) fn hop_limit(&self) -> u8 {
-        self.field(|ip| ip.get_hop_limit())
+        self.field(Ipv6Packet::get_hop_limit)
     }
 
     pub(crate) fn traffic_class(&self) -> u8 {
-        self.field(|ip| ip.get_traffic_class())
+        self.field(Ipv6Packet::get_traffic_class)
     }
 
     /// Source and destination, for the pseudo-header.
@@ -138,7 +138,7 @@ impl Unit {
     /// The fragment that a header speaks of; an atomic one (RFC 6946) is a whole packet.
     fn fragment(self, header: &[u8]) -> Option<FragmentInfo> {
         match self {
-            Self::Fragment => Some(read_fragment(header)).filter(FragmentInfo::is_fragment),
+            Self::Fragment => Some(read_fragment(header)).filter(|info| info.is_fragment()),
             Self::Eight | Self::Four => None,
         }
     }

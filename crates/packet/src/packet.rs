@@ -260,7 +260,7 @@ impl Kind {
         let valid = match self {
             Self::Fragment | Self::Other => true,
             Self::Udp if spared => ip.version() == Version::V4,
-            _ => self.covered(ip, payload.len()).add(payload).is_valid(),
+            _ => self.covered(ip, payload.len()).with(payload).is_valid(),
         };
         if valid { Ok(()) } else { Err(ParseError::TransportChecksum) }
     }

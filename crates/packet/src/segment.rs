@@ -84,7 +84,7 @@ fn complete_checksum(head: &mut [u8], body: &Body, packet: &Packet) {
     let header = head.get(packet.ip_len()..).unwrap_or_default();
     let ip = Ip::new(head, packet.ip_len(), packet.ip().protocol());
     let covered = packet.kind().covered(&ip, header.len() + body.octets());
-    let checksum = body.iter().fold(covered.add(header), |sum, slice| sum.add(slice)).checksum();
+    let checksum = body.iter().fold(covered.with(header), |sum, slice| sum.with(slice)).checksum();
     write_checksum(head, packet.ip_len() + at, on_the_wire(packet.kind(), checksum));
 }
 

@@ -114,37 +114,37 @@ pub struct TcpHeader<'a>(pub(crate) &'a [u8]);
 impl<'a> TcpHeader<'a> {
     /// The sender's port.
     pub fn source_port(&self) -> u16 {
-        self.field(|tcp| tcp.get_source())
+        self.field(TcpPacket::get_source)
     }
 
     /// The receiver's port.
     pub fn destination_port(&self) -> u16 {
-        self.field(|tcp| tcp.get_destination())
+        self.field(TcpPacket::get_destination)
     }
 
     /// The sequence number of the first octet, or of the SYN.
     pub fn seq(&self) -> SeqNumber {
-        SeqNumber::new(self.field(|tcp| tcp.get_sequence()))
+        SeqNumber::new(self.field(TcpPacket::get_sequence))
     }
 
     /// The acknowledgement number; it counts only with the ACK flag.
     pub fn ack(&self) -> SeqNumber {
-        SeqNumber::new(self.field(|tcp| tcp.get_acknowledgement()))
+        SeqNumber::new(self.field(TcpPacket::get_acknowledgement))
     }
 
     /// The control bits.
     pub fn flags(&self) -> TcpFlags {
-        TcpFlags(self.field(|tcp| tcp.get_flags()))
+        TcpFlags(self.field(TcpPacket::get_flags))
     }
 
     /// The window as on the wire, not scaled.
     pub fn window(&self) -> u16 {
-        self.field(|tcp| tcp.get_window())
+        self.field(TcpPacket::get_window)
     }
 
     /// The urgent pointer; it counts only with the URG flag.
     pub fn urgent_pointer(&self) -> u16 {
-        self.field(|tcp| tcp.get_urgent_ptr())
+        self.field(TcpPacket::get_urgent_ptr)
     }
 
     /// The options; those of unknown kind or unfitting length are passed over.

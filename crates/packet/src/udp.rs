@@ -12,16 +12,16 @@ pub struct UdpHeader<'a>(pub(crate) &'a [u8]);
 impl<'a> UdpHeader<'a> {
     /// The sender's port.
     pub fn source_port(&self) -> u16 {
-        self.field(|udp| udp.get_source())
+        self.field(UdpPacket::get_source)
     }
 
     /// The receiver's port.
     pub fn destination_port(&self) -> u16 {
-        self.field(|udp| udp.get_destination())
+        self.field(UdpPacket::get_destination)
     }
 
     pub(crate) fn checksum(&self) -> u16 {
-        self.field(|udp| udp.get_checksum())
+        self.field(UdpPacket::get_checksum)
     }
 
     /// Reads through the view; the default is never seen, as measuring comes first.
