@@ -1,2 +1,57 @@
 //! Packet ports: Linux TUN with segmentation offload, adopted descriptors, channels and pcapng.
+//!
+//! ```text
+//!            ┌──────────────────────── TunPort ────────────────────────┐
+//!  kernel ──▶│ readv  [virtio header | packet]  ─▶ Packet              │──▶ Stream<Item = io::Result<Packet>>
+//!         ◀──│ writev [virtio header | head | body slices]  ◀─ Packet  │◀── Sink<Packet, Error = io::Error>
+//!            └──────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A port is a `Sink` and a `Stream` of [`Packet`](pseudotcp_packet::Packet)s:
+//!
+//! * `LinuxTun::create` makes a TUN interface and its [`TunPort`]. With offload, super-segments of up
+//!   to 64 KiB pass whole in both directions, without a copy of ours and without checksums.
+//! * [`TunPort::adopt`] takes a descriptor that somebody else has opened, as on Android.
+//! * [`channel::pair`] joins two ports in memory.
+//! * [`pcapng::Writer`] writes packets to a capture file.
+//!
+//! ```no_run
+//! use futures::{SinkExt, StreamExt};
+//! use pseudotcp_packet::build;
+//! use pseudotcp_tun::{LinuxTun, TunConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let config = TunConfig::default().name("tun7").address("10.7.0.1/24".parse().unwrap());
+//! let mut port = LinuxTun::create(config)?;
+//! while let Some(packet) = port.next().await {
+//!     if let Some(reply) = build::echo_reply(&packet?) {
+//!         port.send(reply).await?; // every address of 10.7.0.0/24 answers a ping
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What this crate deliberately does not do: routes, rules and name servers (the program's task),
+//! and anything with flows. It is the only crate of the workspace with `unsafe`: reading into
+//! uninitialised buffers, and taking over descriptors.
 
+#[cfg(target_os = "linux")]
+mod address;
+mod adopted;
+pub mod channel;
+mod device;
+#[cfg(target_os = "linux")]
+mod linux;
+mod offload;
+pub mod pcapng;
+mod port;
+
+#[cfg(target_os = "linux")]
+pub use linux::{LinuxTun, TunConfig};
+pub use port::{Counters, Snapshot, TunPort};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

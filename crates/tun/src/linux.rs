@@ -1,0 +1,82 @@
+use std::io;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+
+use ipnet::IpNet;
+use tun_rs::DeviceBuilder;
+
+use crate::offload::Offload;
+use crate::{TunPort, address};
+
+/// How a TUN interface shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunConfig {
+    name: Option<String>,
+    addresses: Vec<IpNet>,
+    mtu: u16,
+    offload: bool,
+}
+
+/// MTU 1,500, offload on, no address, and a name that the kernel chooses.
+impl Default for TunConfig {
+    fn default() -> Self {
+        Self { name: None, addresses: Vec::new(), mtu: 1_500, offload: true }
+    }
+}
+
+impl TunConfig {
+    /// The interface's name, of at most 15 bytes. By default the kernel takes the first free one of
+    /// `tun0`, `tun1`, ….
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Adds an address with its prefix, usable as soon as the interface is there. The kernel adds the
+    /// route of the prefix by itself.
+    #[must_use]
+    pub fn address(mut self, address: IpNet) -> Self {
+        self.addresses.push(address);
+        self
+    }
+
+    /// The largest packet in bytes, 1,500 by default; IPv6 needs at least 1,280. With offload a
+    /// larger one gains little; without, it is worth several times the throughput.
+    #[must_use]
+    pub fn mtu(mut self, mtu: u16) -> Self {
+        self.mtu = mtu;
+        self
+    }
+
+    /// Whether the kernel shall exchange super-segments and leave checksums undone; on by default.
+    /// Off is for comparison and for kernels with faulty offload.
+    #[must_use]
+    pub fn offload(mut self, offload: bool) -> Self {
+        self.offload = offload;
+        self
+    }
+}
+
+/// Linux TUN interfaces.
+#[derive(Debug)]
+pub struct LinuxTun;
+
+impl LinuxTun {
+    /// Creates an interface, sets its addresses and MTU, brings it up, and opens the port on it.
+    /// The interface vanishes when the port is dropped, and with it its addresses and routes.
+    ///
+    /// Needs `CAP_NET_ADMIN` in the network namespace: `PermissionDenied` otherwise.
+    pub fn create(config: TunConfig) -> io::Result<TunPort> {
+        let mut builder = DeviceBuilder::new().mtu(config.mtu).offload(config.offload);
+        if let Some(name) = config.name {
+            builder = builder.name(name);
+        }
+        let device = builder.build_sync()?;
+        address::add(device.if_index()?, &config.addresses)?;
+        let name = device.name()?;
+        let offload = device.tcp_gso().then(|| Offload { udp: device.udp_gso() });
+        // SAFETY: the device hands over a descriptor that it owned alone and no longer closes.
+        let fd = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
+        TunPort::new(fd, offload, Some(name), u32::from(config.mtu))
+    }
+}
