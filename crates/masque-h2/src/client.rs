@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,49 +7,75 @@ use async_trait::async_trait;
 use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Transport};
 use tokio::sync::watch;
 
+use crate::connect::{connect_tcp, connect_udp};
+use crate::datagram::Datagrams;
+use crate::pool::Pool;
 use crate::state::{State, Stats};
+use crate::tunnel::Tunnel;
 use crate::{Config, ConfigError};
 
-/// A MASQUE client: opens TCP and UDP flows through one proxy. Clones share its connections.
-#[derive(Clone, Debug)]
+/// A MASQUE client: opens TCP and UDP flows through one proxy. Clones share its connections, which
+/// close when the last clone and the last flow are gone.
+///
+/// Flows must be opened within a tokio runtime; the connections live on the one that wanted them.
+#[derive(Clone)]
 pub struct Client {
-    state: Arc<watch::Sender<State>>,
+    pool: Arc<Pool>,
 }
 
 impl Client {
     /// A client that dials at its first flow, or at [`ready`](Self::ready).
-    pub fn new(_config: Config) -> Result<Self, ConfigError> {
-        Ok(Self { state: Arc::new(watch::Sender::new(State::Idle)) })
+    ///
+    /// # Errors
+    /// [`ConfigError::Tls`] where TLS cannot be set up.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Ok(Self { pool: Pool::new(config)? })
     }
 
-    /// Waits until flows can be opened.
-    pub async fn ready(&self, _deadline: Instant) -> Result<(), OpenError> {
-        Err(OpenError::ProxyGone(None))
+    /// Waits until flows can be opened, dialling if need be.
+    ///
+    /// # Errors
+    /// [`OpenError::ProxyGone`] where that is not so by `deadline`, and
+    /// [`OpenError::Protocol`] or [`OpenError::ProxyGone`] at once where the proxy is there and is
+    /// not what it should be (no HTTP/2, the wrong certificate). The source tells more.
+    pub async fn ready(&self, deadline: Instant) -> Result<(), OpenError> {
+        self.pool.acquire(None, deadline.into()).await.map(drop)
     }
 
     /// How the client stands to its proxy, to be watched.
     pub fn state(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
+        self.pool.state.subscribe()
     }
 
-    /// The address of the proxy's end of the newest connection.
+    /// The address of the proxy's end of the newest connection; `None` before the first.
     pub fn proxy_address(&self) -> Option<SocketAddr> {
-        None
+        self.pool.address()
     }
 
     /// The counters.
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        self.pool.counters.read()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("config", self.pool.config())
+            .field("state", &*self.pool.state.borrow())
+            .finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl Transport for Client {
-    async fn open_tcp(&self, _request: OpenRequest) -> Result<ByteTunnel, OpenError> {
-        Err(OpenError::ProxyGone(None))
+    async fn open_tcp(&self, request: OpenRequest) -> Result<ByteTunnel, OpenError> {
+        let accepted = connect_tcp(&self.pool, &request).await?;
+        Ok(Box::new(Tunnel::new(accepted)))
     }
 
-    async fn open_udp(&self, _request: OpenRequest) -> Result<DatagramTunnel, OpenError> {
-        Err(OpenError::ProxyGone(None))
+    async fn open_udp(&self, request: OpenRequest) -> Result<DatagramTunnel, OpenError> {
+        let accepted = connect_udp(&self.pool, &request).await?;
+        Ok(Box::new(Datagrams::new(accepted, Arc::clone(&self.pool.counters))))
     }
 }

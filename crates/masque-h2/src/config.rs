@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use pseudotcp_masque::template::{Template, TemplateError};
+use pseudotcp_masque::{Source, Target};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 
 use crate::auth::{Auth, Headers};
@@ -39,13 +41,13 @@ pub enum ConfigError {
     User,
     /// A certificate cannot be read.
     #[error("no certificate can be read")]
-    Certificate(#[source] Option<pseudotcp_masque::Source>),
+    Certificate(#[source] Option<Source>),
     /// The template of connect-udp breaks the rules of RFC 9298 §2.
-    #[error("not a template for connect-udp")]
-    Template(#[source] pseudotcp_masque::Source),
+    #[error("not a template for connect-udp: {0}")]
+    Template(#[from] TemplateError),
     /// TLS cannot be set up, for instance because the platform has no root certificates.
     #[error("TLS cannot be set up")]
-    Tls(#[source] pseudotcp_masque::Source),
+    Tls(#[source] Source),
 }
 
 /// How the proxy's certificate is judged.
@@ -69,7 +71,7 @@ pub struct Config {
     pub(crate) server_name: ServerName<'static>,
     pub(crate) trust: Trust,
     pub(crate) headers: Headers,
-    pub(crate) udp_template: Option<String>,
+    pub(crate) udp_template: Template,
     pub(crate) protect: Option<Protect>,
     pub(crate) mark: Option<u32>,
     pub(crate) socket_buffer: Option<usize>,
@@ -89,11 +91,11 @@ impl Config {
         let (host, port) = parse_proxy(proxy).ok_or(ConfigError::Proxy)?;
         Ok(Self {
             server_name: parse_server_name(&host)?,
+            udp_template: Template::well_known(&authority(&host, port))?,
             host,
             port,
             trust: Trust::Roots(Vec::new()),
             headers: Headers::default(),
-            udp_template: None,
             protect: None,
             mark: None,
             socket_buffer: None,
@@ -158,7 +160,7 @@ impl Config {
     ///
     /// Default: `https://HOST:PORT/.well-known/masque/udp/{target_host}/{target_port}/`.
     pub fn udp_template(mut self, template: &str) -> Result<Self, ConfigError> {
-        self.udp_template = Some(template.to_owned());
+        self.udp_template = Template::parse(template)?;
         Ok(self)
     }
 
@@ -237,11 +239,7 @@ impl Config {
 
     /// `host:port` of the proxy, IPv6 in brackets.
     pub(crate) fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        authority(&self.host, self.port)
     }
 }
 
@@ -276,6 +274,10 @@ fn parse_proxy(proxy: &str) -> Option<(String, u16)> {
         None => 443,
     };
     (plain && !host.is_empty() && port != 0).then(|| (host.to_owned(), port))
+}
+
+fn authority(host: &str, port: u16) -> String {
+    Target::host(host, port).to_string()
 }
 
 fn parse_server_name(name: &str) -> Result<ServerName<'static>, ConfigError> {

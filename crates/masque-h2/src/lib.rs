@@ -4,8 +4,18 @@
 mod auth;
 mod client;
 mod config;
+mod connect;
+mod datagram;
+mod dial;
+mod driver;
+mod inbound;
+mod link;
+mod liveness;
+mod meter;
+mod pool;
 mod state;
 mod tls;
+mod tunnel;
 
 pub use auth::Auth;
 pub use client::Client;

@@ -1,0 +1,210 @@
+//! An open UDP flow: datagrams in capsules (RFC 9298 §5).
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Sink, Stream};
+use h2::{Reason, RecvStream, SendStream};
+use pseudotcp_masque::datagram::{Decoder, MAX_PAYLOAD, encode, encoded_len};
+use pseudotcp_masque::proxy_status::FIELD_NAME;
+use pseudotcp_masque::{DatagramStream, TunnelError};
+use tokio::time::Instant;
+
+use crate::connect::Accepted;
+use crate::inbound::{Fault, Inbound, Queue};
+use crate::link::Permit;
+use crate::state::{Counters, count};
+use crate::tunnel::{MAX_DATA, poll_room};
+
+/// How many datagrams wait in one direction at the most.
+const MAX_WAITING: usize = 64;
+
+/// How long a datagram waits for room at the proxy; later it would only disturb.
+const MAX_WAIT: Duration = Duration::from_millis(50);
+
+/// A datagram shorter than this is copied out of the read buffer, which it would pin.
+const SMALL: usize = 4 * 1024;
+
+/// The datagrams that wait for the flow's owner.
+pub(crate) struct Received {
+    decoder: Decoder,
+    waiting: VecDeque<Bytes>,
+    counters: Arc<Counters>,
+}
+
+impl Queue for Received {
+    fn push(&mut self, mut chunk: Bytes) -> Result<usize, Fault> {
+        let length = chunk.len();
+        while let Some(payload) = self.decoder.decode(&mut chunk).map_err(Fault::Capsule)? {
+            if self.waiting.len() == MAX_WAITING {
+                self.waiting.pop_front();
+                count(&self.counters.datagrams_dropped, 1);
+            }
+            let small = payload.len() < SMALL;
+            self.waiting.push_back(if small { Bytes::copy_from_slice(&payload) } else { payload });
+        }
+        // The queue is bounded by itself: a flow that nobody reads must not stop the proxy.
+        Ok(length)
+    }
+
+    fn pop(&mut self) -> Option<(Bytes, usize)> {
+        self.waiting.pop_front().map(|payload| (payload, 0))
+    }
+
+    fn finish(&mut self, recv: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let trailers = ready!(recv.poll_trailers(cx)).map_err(|error| self.judge(error))?;
+        if trailers.is_some_and(|trailers| trailers.contains_key(FIELD_NAME)) {
+            return Poll::Ready(Err(Fault::Unreachable));
+        }
+        Poll::Ready(self.decoder.finish().map_err(Fault::Capsule))
+    }
+
+    fn judge(&self, error: h2::Error) -> Fault {
+        let connect_error = error.reason() == Some(Reason::CONNECT_ERROR);
+        if connect_error && error.is_reset() { Fault::Unreachable } else { error.into() }
+    }
+}
+
+/// A connect-udp stream after its 2xx.
+pub(crate) struct Datagrams {
+    inbound: Arc<Inbound<Received>>,
+    send: SendStream<Bytes>,
+    /// Since when each datagram waits.
+    waiting: VecDeque<(Instant, Bytes)>,
+    /// Capsules on their way. What has begun must be finished, however late.
+    leaving: Bytes,
+    /// Whether `END_STREAM` was sent.
+    closed: bool,
+    counters: Arc<Counters>,
+    _permit: Permit,
+}
+
+impl Datagrams {
+    pub(crate) fn new(accepted: Accepted, counters: Arc<Counters>) -> Self {
+        let Accepted { permit, send, recv } = accepted;
+        let queue = Received {
+            decoder: Decoder::new(),
+            waiting: VecDeque::new(),
+            counters: Arc::clone(&counters),
+        };
+        let inbound = Inbound::new(Arc::clone(permit.link()), recv, queue);
+        let (waiting, leaving) = (VecDeque::new(), Bytes::new());
+        Self { inbound, send, waiting, leaving, closed: false, counters, _permit: permit }
+    }
+
+    /// Sends what the proxy has room for; Ready when nothing waits.
+    fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
+        loop {
+            self.drop_late();
+            let wanted: usize = self.waiting.iter().map(|(_, d)| encoded_len(d.len())).sum();
+            // Zero gives back what is left over; more would starve the neighbours.
+            self.send.reserve_capacity(self.leaving.len() + wanted);
+            if self.leaving.len() + wanted == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let room = ready!(poll_room(&mut self.send, cx)).ok_or_else(|| self.fault())?;
+            if self.leaving.is_empty() {
+                self.leaving = self.merge(room);
+            }
+            let length = room.min(MAX_DATA).min(self.leaving.len());
+            let data = self.leaving.split_to(length);
+            self.send.send_data(data, false).map_err(|_| self.fault())?;
+        }
+    }
+
+    fn drop_late(&mut self) {
+        let now = Instant::now();
+        while self.waiting.front().is_some_and(|(since, _)| now - *since > MAX_WAIT) {
+            self.waiting.pop_front();
+            count(&self.counters.datagrams_dropped, 1);
+        }
+    }
+
+    /// The capsules of as many datagrams as fit into `room`, and of one at least.
+    fn merge(&mut self, room: usize) -> Bytes {
+        let mut capsules = BytesMut::new();
+        while let Some((_, datagram)) = self.waiting.front()
+            && (capsules.is_empty() || capsules.len() + encoded_len(datagram.len()) <= room)
+        {
+            encode(datagram, &mut capsules);
+            self.waiting.pop_front();
+        }
+        capsules.freeze()
+    }
+
+    /// Why nothing can be sent.
+    fn fault(&mut self) -> TunnelError {
+        self.waiting.clear();
+        self.leaving.clear();
+        match self.inbound.end() {
+            Some(Err(fault)) => fault.into(),
+            Some(Ok(())) | None => TunnelError::Reset,
+        }
+    }
+}
+
+impl Stream for Datagrams {
+    type Item = Result<Bytes, TunnelError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.inbound.poll_next(cx)
+    }
+}
+
+impl Sink<Bytes> for Datagrams {
+    type Error = TunnelError;
+
+    fn poll_ready(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, datagram: Bytes) -> Result<(), TunnelError> {
+        let too_large = datagram.len() > MAX_PAYLOAD;
+        if too_large || self.waiting.len() == MAX_WAITING {
+            count(&self.counters.datagrams_dropped, 1);
+        }
+        if !too_large {
+            if self.waiting.len() == MAX_WAITING {
+                self.waiting.pop_front();
+            }
+            self.waiting.push_back((Instant::now(), datagram));
+        }
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
+        self.poll_push(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
+        ready!(self.poll_push(cx))?;
+        if !self.closed {
+            self.closed = true;
+            self.send.send_data(Bytes::new(), true).map_err(|_| self.fault())?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl DatagramStream for Datagrams {
+    fn max_datagram_size(&self) -> usize {
+        MAX_PAYLOAD
+    }
+}
+
+impl Drop for Datagrams {
+    fn drop(&mut self) {
+        if !(self.closed && matches!(self.inbound.end(), Some(Ok(())))) {
+            self.send.send_reset(match self.inbound.end() {
+                // RFC 9297 §3.3: a malformed capsule is a malformed message.
+                Some(Err(Fault::Capsule(_))) => Reason::PROTOCOL_ERROR,
+                _ => Reason::CANCEL,
+            });
+        }
+        self.inbound.close();
+    }
+}

@@ -1,0 +1,194 @@
+//! The receiving half of a flow: drained by the connection's driver, emptied by the flow's owner.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream};
+use pseudotcp_masque::TunnelError;
+use pseudotcp_masque::capsule::CapsuleError;
+
+use crate::link::{Drain, Link};
+
+/// Why a flow ended other than cleanly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The peer reset the stream, or the owner did.
+    Reset,
+    /// The target of a datagram flow cannot be reached.
+    Unreachable,
+    /// The connection is gone.
+    ProxyGone,
+    /// The peer broke HTTP/2's rules for the stream.
+    Http(Reason),
+    /// The peer broke the capsule protocol.
+    Capsule(CapsuleError),
+}
+
+impl From<h2::Error> for Fault {
+    fn from(error: h2::Error) -> Self {
+        match error.reason() {
+            Some(_) if error.is_reset() && error.is_remote() => Self::Reset,
+            Some(reason) if error.is_reset() => Self::Http(reason),
+            // I/O errors and GOAWAY.
+            _ => Self::ProxyGone,
+        }
+    }
+}
+
+impl From<Fault> for TunnelError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Reset => Self::Reset,
+            Fault::Unreachable => Self::Unreachable,
+            Fault::ProxyGone => Self::ProxyGone,
+            Fault::Http(reason) => Self::Protocol(h2::Error::from(reason).into()),
+            Fault::Capsule(error) => Self::Protocol(error.into()),
+        }
+    }
+}
+
+/// What a flow does with the bytes that arrive.
+pub(crate) trait Queue: Send + 'static {
+    /// Takes a chunk, and tells how many bytes the peer may send in its place already.
+    fn push(&mut self, chunk: Bytes) -> Result<usize, Fault>;
+
+    /// The next item for the owner, and how many bytes the peer may send in its place.
+    fn pop(&mut self) -> Option<(Bytes, usize)>;
+
+    /// After the last chunk: how the flow ended.
+    fn finish(&mut self, recv: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Result<(), Fault>>;
+
+    /// What a fault of the stream means to this kind of flow.
+    fn judge(&self, error: h2::Error) -> Fault {
+        error.into()
+    }
+}
+
+/// One flow's receiving half.
+pub(crate) struct Inbound<Q> {
+    link: Arc<Link>,
+    /// Whether the stream is on the driver's list.
+    listed: AtomicBool,
+    state: Mutex<State<Q>>,
+}
+
+struct State<Q> {
+    /// Taken out when the flow is closed: HTTP/2's own state holds a waker that holds this.
+    recv: Option<RecvStream>,
+    queue: Q,
+    end: Option<Result<(), Fault>>,
+    /// Whether the owner has heard of the end.
+    told: bool,
+    reader: Option<Waker>,
+}
+
+impl<Q: Queue> Inbound<Q> {
+    pub(crate) fn new(link: Arc<Link>, recv: RecvStream, queue: Q) -> Arc<Self> {
+        let state = State { recv: Some(recv), queue, end: None, told: false, reader: None };
+        let inbound =
+            Arc::new(Self { link, listed: AtomicBool::new(false), state: Mutex::new(state) });
+        // From here on the stream wakes the driver.
+        Arc::clone(&inbound).drain();
+        inbound
+    }
+
+    /// The next item: exactly its bytes go back to the peer as window.
+    pub(crate) fn poll_next(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, TunnelError>>> {
+        let mut state = self.lock();
+        if let Some((item, released)) = state.queue.pop() {
+            state.release(released);
+            return Poll::Ready(Some(Ok(item)));
+        }
+        match state.end {
+            Some(Err(fault)) if !state.told => {
+                state.told = true;
+                Poll::Ready(Some(Err(fault.into())))
+            }
+            Some(_) => Poll::Ready(None),
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// How the flow ended, as far as its owner can know by now.
+    pub(crate) fn end(self: &Arc<Self>) -> Option<Result<(), Fault>> {
+        Arc::clone(self).drain();
+        self.lock().end
+    }
+
+    /// Ends the flow from this side: what has arrived is dropped, and nothing more is taken.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        while state.queue.pop().is_some() {}
+        state.end.get_or_insert(Err(Fault::Reset));
+        state.recv = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<Q>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<Q: Queue> State<Q> {
+    fn release(&mut self, bytes: usize) {
+        if bytes > 0
+            && let Some(recv) = &mut self.recv
+        {
+            // Fails only for more than was received, which cannot be.
+            let _released = recv.flow_control().release_capacity(bytes);
+        }
+    }
+
+    /// Takes what has arrived; tells whether there was anything.
+    fn take_arrived(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut changed = false;
+        while self.end.is_none()
+            && let Some(recv) = &mut self.recv
+            && let Poll::Ready(arrived) = recv.poll_data(cx)
+        {
+            match arrived {
+                Some(Ok(chunk)) => match self.queue.push(chunk) {
+                    Ok(released) => self.release(released),
+                    Err(fault) => self.end = Some(Err(fault)),
+                },
+                Some(Err(error)) => self.end = Some(Err(self.queue.judge(error))),
+                None => match self.queue.finish(recv, cx) {
+                    Poll::Ready(end) => self.end = Some(end),
+                    Poll::Pending => return changed,
+                },
+            }
+            changed = true;
+        }
+        changed
+    }
+}
+
+impl<Q: Queue> Drain for Inbound<Q> {
+    fn drain(self: Arc<Self>) {
+        self.listed.store(false, Ordering::SeqCst);
+        let waker = Waker::from(Arc::clone(&self));
+        let mut state = self.lock();
+        let changed = state.take_arrived(&mut Context::from_waker(&waker));
+        let reader = if changed { state.reader.take() } else { None };
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+}
+
+impl<Q: Queue> Wake for Inbound<Q> {
+    fn wake(self: Arc<Self>) {
+        if !self.listed.swap(true, Ordering::SeqCst) {
+            let link = Arc::clone(&self.link);
+            link.wake(self);
+        }
+    }
+}

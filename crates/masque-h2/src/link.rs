@@ -1,0 +1,198 @@
+//! What a connection's driver, its flows and the pool know of each other.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use futures::task::AtomicWaker;
+use tokio::sync::watch;
+
+use crate::driver::Ending;
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// The peer's SETTINGS have not come yet.
+    Starting,
+    /// Flows can be opened.
+    Open,
+    /// The peer takes no new flows (GOAWAY); those that run go on.
+    Draining,
+    /// It is over.
+    Closed,
+}
+
+/// A stream that the driver shall drain.
+pub(crate) trait Drain: Send + Sync {
+    /// Moves what has arrived into the flow's own queue.
+    fn drain(self: Arc<Self>);
+}
+
+/// Who keeps the connections.
+pub(crate) trait Owner: Send + Sync {
+    /// There is room for more flows.
+    fn room(&self);
+
+    /// The connection takes no new flows, or is over.
+    fn left(&self, link: &Link);
+}
+
+/// The shared part of one connection.
+pub(crate) struct Link {
+    pub(crate) id: u64,
+    pub(crate) address: SocketAddr,
+    phase: watch::Sender<Phase>,
+    /// Flows open, and how many the peer allows.
+    active: AtomicUsize,
+    limit: AtomicUsize,
+    extended_connect: AtomicBool,
+    owner: Weak<dyn Owner>,
+    ending: OnceLock<Arc<Ending>>,
+    woken: Mutex<Vec<Arc<dyn Drain>>>,
+    driving: AtomicBool,
+    condemned: AtomicBool,
+    pub(crate) driver: AtomicWaker,
+}
+
+impl Link {
+    pub(crate) fn new(id: u64, address: SocketAddr, owner: Weak<dyn Owner>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            address,
+            phase: watch::Sender::new(Phase::Starting),
+            active: AtomicUsize::new(0),
+            limit: AtomicUsize::new(0),
+            extended_connect: AtomicBool::new(false),
+            owner,
+            ending: OnceLock::new(),
+            woken: Mutex::new(Vec::new()),
+            driving: AtomicBool::new(false),
+            condemned: AtomicBool::new(false),
+            driver: AtomicWaker::new(),
+        })
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(crate) fn watch_phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Goes on to `phase`; phases never go back.
+    pub(crate) fn enter(&self, phase: Phase) {
+        let news = self.phase.send_if_modified(|current| {
+            let news = *current < phase;
+            *current = if news { phase } else { *current };
+            news
+        });
+        if news
+            && phase >= Phase::Draining
+            && let Some(owner) = self.owner.upgrade()
+        {
+            owner.left(self);
+        }
+    }
+
+    /// Says why the driver ended, before it is dropped.
+    pub(crate) fn end(&self, ending: Ending) {
+        let _first = self.ending.set(Arc::new(ending));
+    }
+
+    /// Why the driver ended.
+    pub(crate) fn ending(&self) -> Arc<Ending> {
+        self.ending.get().map_or_else(|| Arc::new(Ending::Condemned), Arc::clone)
+    }
+
+    /// What the peer's SETTINGS say.
+    pub(crate) fn publish(&self, limit: usize, extended_connect: bool) {
+        self.extended_connect.store(extended_connect, Ordering::Relaxed);
+        if self.limit.swap(limit, Ordering::Relaxed) < limit {
+            self.room();
+        }
+    }
+
+    pub(crate) fn extended_connect(&self) -> bool {
+        self.extended_connect.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Takes one of the peer's streams, if one is free.
+    pub(crate) fn admit(self: &Arc<Self>) -> Option<Permit> {
+        let limit = self.limit();
+        let grow = |active| (active < limit).then_some(active + 1);
+        let open = self.phase() == Phase::Open;
+        (open && self.active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).is_ok())
+            .then(|| Permit(Arc::clone(self)))
+    }
+
+    fn room(&self) {
+        if let Some(owner) = self.owner.upgrade() {
+            owner.room();
+        }
+    }
+
+    /// Has the driver give the connection up.
+    pub(crate) fn condemn(&self) {
+        self.condemned.store(true, Ordering::Relaxed);
+        self.driver.wake();
+    }
+
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.condemned.load(Ordering::Relaxed)
+    }
+
+    /// Puts a stream on the list of those to drain.
+    pub(crate) fn wake(&self, stream: Arc<dyn Drain>) {
+        self.woken().push(stream);
+        if !self.driving.load(Ordering::SeqCst) {
+            self.driver.wake();
+        }
+    }
+
+    /// Before the driver polls: it needs no waking until [`drain_woken`](Self::drain_woken).
+    pub(crate) fn begin_poll(&self) {
+        self.driving.store(true, Ordering::SeqCst);
+    }
+
+    /// Drains every stream that was woken; `batch` is room to do it in, kept from poll to poll.
+    pub(crate) fn drain_woken(&self, batch: &mut Vec<Arc<dyn Drain>>) {
+        loop {
+            std::mem::swap(batch, &mut *self.woken());
+            batch.drain(..).for_each(Drain::drain);
+            self.driving.store(false, Ordering::SeqCst);
+            if self.woken().is_empty() {
+                return;
+            }
+            self.driving.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn woken(&self) -> MutexGuard<'_, Vec<Arc<dyn Drain>>> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the peer's streams, taken until dropped.
+pub(crate) struct Permit(Arc<Link>);
+
+impl Permit {
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.0
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.room();
+    }
+}

@@ -1,0 +1,103 @@
+//! Notices a connection that is connected but dead (a PING that nothing answers).
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use h2::{Ping, PingPong};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::meter::Meter;
+
+/// Watches one connection while flows are open on it; arms no timer otherwise.
+#[derive(Debug)]
+pub(crate) struct Liveness {
+    silence: Duration,
+    answer: Duration,
+    ping: Option<PingPong>,
+    phase: Phase,
+    timer: Option<Pin<Box<Sleep>>>,
+    read: u64,
+    written: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// No flow is open.
+    Resting,
+    /// The last byte came in, or the first flow opened, then.
+    Listening(Instant),
+    /// A PING went out, or the peer took bytes that were queued before it, then.
+    Probing(Instant),
+}
+
+impl Liveness {
+    pub(crate) fn new(silence: Duration, answer: Duration, ping: Option<PingPong>) -> Self {
+        let phase = Phase::Resting;
+        Self { silence, answer, ping, phase, timer: None, read: 0, written: 0 }
+    }
+
+    /// Ready when the connection must be taken for dead. To be called after each poll of the
+    /// connection.
+    pub(crate) fn poll_dead(
+        &mut self,
+        cx: &mut Context<'_>,
+        flows_open: bool,
+        meter: &Meter,
+    ) -> Poll<()> {
+        self.observe(flows_open, meter);
+        loop {
+            let due = match self.phase {
+                Phase::Resting => {
+                    self.timer = None;
+                    return Poll::Pending;
+                }
+                Phase::Listening(since) => since + self.silence,
+                Phase::Probing(since) => since + self.answer,
+            };
+            ready!(self.poll_timer(cx, due));
+            if let Phase::Probing(_) = self.phase {
+                return Poll::Ready(());
+            }
+            self.send_ping(cx);
+        }
+    }
+
+    fn observe(&mut self, flows_open: bool, meter: &Meter) {
+        let heard = std::mem::replace(&mut self.read, meter.read()) != meter.read();
+        let taken = std::mem::replace(&mut self.written, meter.written()) != meter.written();
+        self.phase = match self.phase {
+            _ if !flows_open => Phase::Resting,
+            Phase::Resting => Phase::Listening(Instant::now()),
+            _ if heard => Phase::Listening(Instant::now()),
+            Phase::Probing(_) if taken => Phase::Probing(Instant::now()),
+            phase => phase,
+        };
+    }
+
+    /// Waits until `due`. An armed timer is not moved while bytes pass; it fires once too early and
+    /// is then set anew.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
+        }
+    }
+
+    fn send_ping(&mut self, cx: &mut Context<'_>) {
+        if let Some(ping) = &mut self.ping {
+            // Takes an old answer out of the way. A PING that is still unanswered serves again, so
+            // that sending another may fail.
+            let _answered = ping.poll_pong(cx);
+            let _unanswered = ping.send_ping(Ping::opaque());
+        }
+        self.phase = Phase::Probing(Instant::now());
+    }
+}
