@@ -1,0 +1,27 @@
+//! `pseudotcp proxy` under an independent client that looks at every frame.
+
+use crate::support::lab::Lab;
+use crate::support::need::{self, Need};
+use crate::support::proxy::{self, Kind, PORT};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../interop/check_proxy.py");
+
+#[test]
+fn our_proxy_passes_every_check() {
+    if !need::met(&[Need::Python]) {
+        return;
+    }
+    let lab = Lab::new();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let mut check = lab.proxy.command(need::python().expect("met"));
+    let output = check.arg(SCRIPT).arg(format!("https://127.0.0.1:{PORT}")).output();
+    let output = output.expect("run the checks");
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{report}{}", String::from_utf8_lossy(&output.stderr));
+    let passed = |prefix: &str| {
+        let passes = report.lines().filter_map(|line| line.strip_prefix("PASS "));
+        passes.filter(|name| name.trim_start().starts_with(prefix)).count()
+    };
+    assert!(output.status.success() && !report.contains("FAIL"), "a check failed");
+    assert!(passed("h2-tcp-") >= 8 && passed("h2-udp-") >= 7, "checks are missing");
+}

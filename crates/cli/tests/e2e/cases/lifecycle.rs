@@ -1,0 +1,58 @@
+//! `pseudotcp up` leaves the machine as it found it.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::client::{self, DEVICE};
+use crate::support::lab::Lab;
+use crate::support::need;
+use crate::support::proxy::{self, Kind};
+
+/// All that the program may change of a namespace, as `ip` prints it.
+fn state(lab: &Lab) -> [String; 4] {
+    ["-4 route", "-6 route", "address", "rule"].map(|what| lab.client.ip(what))
+}
+
+#[test]
+fn sigterm_takes_everything_back() {
+    if need::met(&[]) {
+        takes_everything_back(Signal::SIGTERM);
+    }
+}
+
+#[test]
+fn sigint_takes_everything_back() {
+    if need::met(&[]) {
+        takes_everything_back(Signal::SIGINT);
+    }
+}
+
+fn takes_everything_back(signal: Signal) {
+    let lab = Lab::new();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let before = state(&lab);
+    let arguments = ["--address", "10.99.99.10/24", "--address", "fd99::10/64", "--mtu", "1400"];
+    let mut client = client::up(&lab, &arguments);
+    let device = lab.client.ip(&format!("address show dev {DEVICE}"));
+    for expected in ["mtu 1400", "10.99.99.10/24", "fd99::10/64"] {
+        assert!(device.contains(expected), "no {expected} in {device}");
+    }
+    assert_ne!(state(&lab), before);
+    client.signal(signal);
+    let status = client.wait(Duration::from_secs(2));
+    assert!(status.success(), "{status}");
+    assert_eq!(state(&lab), before);
+}
+
+#[test]
+fn sigusr1_shows_counters() {
+    if !need::met(&[]) {
+        return;
+    }
+    let lab = Lab::new();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let client = client::up(&lab, &[]);
+    client.signal(Signal::SIGUSR1);
+    client.wait_line("flows");
+}

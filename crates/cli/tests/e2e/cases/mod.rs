@@ -1,0 +1,9 @@
+//! The tests, by what they show.
+
+mod apps;
+mod bulk;
+mod conformance;
+mod crowd;
+mod errors;
+mod lifecycle;
+mod outage;

@@ -1,0 +1,43 @@
+//! curl, as an app like any other.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use sha2::{Digest, Sha256};
+
+use super::lab::Lab;
+use super::pattern::Sum;
+
+/// Downloads, and returns the length and the sum of what came.
+pub(crate) fn download(lab: &Lab, url: &str, arguments: &[&str]) -> (usize, Sum) {
+    let mut child = curl(lab, arguments).arg(url).stdout(Stdio::piped()).spawn().expect("run curl");
+    let mut body = child.stdout.take().expect("piped");
+    let (mut hasher, mut length, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
+    loop {
+        let read = body.read(&mut buffer).expect("read from curl");
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        length += read;
+    }
+    let status = child.wait().expect("wait for curl");
+    assert!(status.success(), "curl {url}: {status} after {length} bytes");
+    (length, hasher.finalize().into())
+}
+
+/// Uploads a file, and returns the server's answer.
+pub(crate) fn upload(lab: &Lab, url: &str, file: &Path, arguments: &[&str]) -> String {
+    let output = curl(lab, arguments).arg("--upload-file").arg(file).arg(url).output();
+    let output = output.expect("run curl");
+    assert!(output.status.success(), "curl {url}: {}", output.status);
+    String::from_utf8(output.stdout).expect("the answer is text")
+}
+
+fn curl(lab: &Lab, arguments: &[&str]) -> Command {
+    let mut command = lab.client.command("curl");
+    command.args(["--silent", "--show-error", "--fail", "--globoff", "--max-time", "120"]);
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command
+}

@@ -1,0 +1,12 @@
+//! What the tests stand on: namespaces, processes, and the small network that they form.
+
+pub(crate) mod certificate;
+pub(crate) mod client;
+pub(crate) mod clock;
+pub(crate) mod curl;
+pub(crate) mod lab;
+pub(crate) mod need;
+pub(crate) mod netns;
+pub(crate) mod pattern;
+pub(crate) mod process;
+pub(crate) mod proxy;

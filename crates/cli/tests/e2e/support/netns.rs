@@ -1,0 +1,123 @@
+//! Network namespaces that vanish with their owner.
+
+use std::fs::File;
+use std::net::{Ipv6Addr, TcpListener, UdpSocket};
+use std::process::Command;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use nix::sched::{CloneFlags, setns};
+
+/// All our namespaces are named `ptcp-PID-NUMBER-ROLE`.
+const PREFIX: &str = "ptcp";
+
+/// A network namespace of our own.
+pub(crate) struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// A new namespace with its loopback up.
+    pub(crate) fn new(role: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        static SWEEP: Once = Once::new();
+        SWEEP.call_once(sweep);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{PREFIX}-{}-{number}-{role}", std::process::id());
+        ip(&format!("netns add {name}"));
+        let namespace = Self { name };
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// A cable between two namespaces, each end with its name and addresses.
+    pub(crate) fn link(a: (&Self, &str, &[&str]), b: (&Self, &str, &[&str])) {
+        let ((left, left_end, _), (right, right_end, _)) = (a, b);
+        ip(&format!(
+            "link add {left_end} netns {} type veth peer name {right_end} netns {}",
+            left.name, right.name
+        ));
+        for (namespace, end, addresses) in [a, b] {
+            for address in addresses {
+                let nodad = if address.contains(':') { "nodad" } else { "" };
+                namespace.ip(&format!("address add {address} dev {end} {nodad}"));
+            }
+            namespace.ip(&format!("link set {end} up"));
+        }
+    }
+
+    /// Runs `ip` on this namespace; panics if it fails.
+    pub(crate) fn ip(&self, arguments: &str) -> String {
+        ip(&format!("-n {} {arguments}", self.name))
+    }
+
+    /// A program that will run in this namespace, with the process id of its `Child`.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
+    }
+
+    /// Runs a function on a thread that is in this namespace; a panic in it goes on here.
+    pub(crate) fn run<T: Send>(&self, function: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                self.enter();
+                function()
+            });
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Listens on both families, for a runtime.
+    pub(crate) fn listen(&self, port: u16) -> TcpListener {
+        let listener = self.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)));
+        let listener = listener.expect("listen");
+        listener.set_nonblocking(true).expect("non-blocking");
+        listener
+    }
+
+    /// A datagram socket of both families, for a runtime.
+    pub(crate) fn bind(&self, port: u16) -> UdpSocket {
+        let socket = self.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))).expect("bind");
+        socket.set_nonblocking(true).expect("non-blocking");
+        socket
+    }
+
+    /// Moves the current thread, and the sockets that it will make, into this namespace.
+    fn enter(&self) {
+        let file = File::open(format!("/run/netns/{}", self.name)).expect("open the namespace");
+        setns(file, CloneFlags::CLONE_NEWNET).expect("enter the namespace");
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
+    }
+}
+
+/// Runs `ip`; panics with what it says if it fails.
+fn ip(arguments: &str) -> String {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().expect("run ip");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {arguments}: {complaint}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Deletes what a killed run of these tests has left.
+fn sweep() {
+    let list = ip("netns list");
+    let names = list.lines().filter_map(|line| line.split_whitespace().next());
+    for name in names.filter(|name| is_orphan(name)) {
+        let _ = Command::new("ip").args(["netns", "delete", name]).status();
+    }
+}
+
+fn is_orphan(name: &str) -> bool {
+    let mut parts = name.split('-');
+    let ours = parts.next() == Some(PREFIX);
+    let owner = parts.next().and_then(|pid| pid.parse::<u32>().ok());
+    ours && owner.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+}

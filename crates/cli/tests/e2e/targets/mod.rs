@@ -1,0 +1,8 @@
+//! What the apps talk to, in the server's namespace.
+
+pub(crate) mod half_close;
+pub(crate) mod http;
+pub(crate) mod https;
+mod route;
+pub(crate) mod scripted;
+pub(crate) mod udp;
