@@ -1,0 +1,274 @@
+//! An open UDP tunnel: datagrams one way and the other, each whole or not at all.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use h2::{Reason, RecvStream, SendStream};
+use nix::errno::Errno;
+use pseudotcp_masque::datagram::{Decoder, encode};
+use tokio::net::UdpSocket;
+
+use crate::idle::IdleTimer;
+use crate::outbox::{Gone, Outbox};
+use crate::serve::Shared;
+
+/// How long answers may still come after the client's END_STREAM, counted from the last one.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// More than any UDP payload.
+const DATAGRAM: usize = 65_536;
+
+/// From here on what was received is sent before more is read.
+const BATCH: usize = 64 * 1024;
+
+/// How many datagrams are taken from the client, or batches from the target, before other tasks get
+/// their turn.
+const ROUND: usize = 64;
+
+/// How a tunnel ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nothing moved for too long, or the client had ended its side and no answer came any more.
+    Idle,
+    /// The client reset the stream, or its connection is gone.
+    ClientGone,
+    /// The network said that the target cannot be reached.
+    Unreachable,
+    /// The client's capsules are malformed.
+    Malformed,
+}
+
+/// Carries datagrams both ways until the tunnel ends.
+pub(crate) struct UdpRelay {
+    socket: UdpSocket,
+    upload: Upload,
+    download: Download,
+    idle: IdleTimer,
+    shared: Arc<Shared>,
+}
+
+impl UdpRelay {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        socket: UdpSocket,
+        receive: RecvStream,
+        send: SendStream<Bytes>,
+    ) -> Self {
+        let idle = IdleTimer::new(shared.limits.udp_idle);
+        Self { socket, upload: Upload::new(receive), download: Download::new(send), idle, shared }
+    }
+
+    /// Runs to the end, and tells the client which one it was.
+    pub(crate) async fn run(mut self) -> End {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        let outbox = &mut self.download.outbox;
+        match end {
+            End::Idle => drop(outbox.finish()),
+            End::Unreachable => outbox.reset(Reason::CONNECT_ERROR),
+            // RFC 9297 §3.3: a malformed capsule makes the whole message malformed.
+            End::Malformed => outbox.reset(Reason::PROTOCOL_ERROR),
+            End::ClientGone => {}
+        }
+        end
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.download.outbox.poll_reset(cx).is_ready() {
+            return Poll::Ready(End::ClientGone);
+        }
+        let was_open = self.upload.open;
+        let moved =
+            self.upload.poll(cx, &self.socket).and_then(|()| self.download.poll(cx, &self.socket));
+        self.account();
+        if was_open && !self.upload.open {
+            self.idle.shorten(LAST_ANSWERS);
+        }
+        match moved {
+            Ok(()) => self.idle.poll(cx).map(|()| End::Idle),
+            Err(end) => Poll::Ready(end),
+        }
+    }
+
+    fn account(&mut self) {
+        let up = std::mem::take(&mut self.upload.tally);
+        let down = std::mem::take(&mut self.download.tally);
+        let stats = &self.shared.stats;
+        if up.datagrams + down.datagrams > 0 {
+            self.idle.touch();
+            stats.bytes_to_targets.add(up.bytes);
+            stats.bytes_from_targets.add(down.bytes);
+        }
+        if up.dropped > 0 {
+            stats.datagrams_dropped.add(up.dropped);
+        }
+    }
+}
+
+/// What was moved since it was last looked at.
+#[derive(Default)]
+struct Tally {
+    datagrams: usize,
+    bytes: usize,
+    dropped: usize,
+}
+
+impl Tally {
+    fn count(&mut self, bytes: usize) {
+        self.datagrams += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// Capsules in, datagrams out.
+struct Upload {
+    receive: RecvStream,
+    decoder: Decoder,
+    chunk: Bytes,
+    /// A datagram that the socket would not take yet.
+    waiting: Option<Bytes>,
+    open: bool,
+    tally: Tally,
+}
+
+impl Upload {
+    fn new(receive: RecvStream) -> Self {
+        Self {
+            receive,
+            decoder: Decoder::new(),
+            chunk: Bytes::new(),
+            waiting: None,
+            open: true,
+            tally: Tally::default(),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, socket: &UdpSocket) -> Result<(), End> {
+        for _ in 0..ROUND {
+            let Some(datagram) = self.next(cx)? else { return Ok(()) };
+            match socket.poll_send(cx, &datagram) {
+                Poll::Ready(Ok(bytes)) => self.tally.count(bytes),
+                Poll::Ready(Err(error)) if is_passing(&error) => self.tally.dropped += 1,
+                Poll::Ready(Err(_)) => return Err(End::Unreachable),
+                Poll::Pending => {
+                    self.waiting = Some(datagram);
+                    return Ok(());
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn next(&mut self, cx: &mut Context<'_>) -> Result<Option<Bytes>, End> {
+        if let Some(datagram) = self.waiting.take() {
+            return Ok(Some(datagram));
+        }
+        loop {
+            if let Some(datagram) =
+                self.decoder.decode(&mut self.chunk).map_err(|_| End::Malformed)?
+            {
+                return Ok(Some(datagram));
+            }
+            if !self.open {
+                return Ok(None);
+            }
+            match self.receive.poll_data(cx) {
+                Poll::Ready(Some(Ok(chunk))) => self.take(chunk),
+                Poll::Ready(Some(Err(_))) => return Err(End::ClientGone),
+                Poll::Ready(None) => {
+                    self.decoder.finish().map_err(|_| End::Malformed)?;
+                    self.open = false;
+                }
+                Poll::Pending => return Ok(None),
+            }
+        }
+    }
+
+    /// One chunk is held at a time, so its room may be given back now. Where the stream is gone, so
+    /// is its window.
+    fn take(&mut self, chunk: Bytes) {
+        let _ = self.receive.flow_control().release_capacity(chunk.len());
+        self.chunk = chunk;
+    }
+}
+
+/// Datagrams in, capsules out. While the client's window is closed nothing is read, and the kernel
+/// drops what its receive buffer does not hold.
+struct Download {
+    outbox: Outbox,
+    scratch: BytesMut,
+    tally: Tally,
+}
+
+impl Download {
+    fn new(send: SendStream<Bytes>) -> Self {
+        Self { outbox: Outbox::new(send), scratch: BytesMut::new(), tally: Tally::default() }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, socket: &UdpSocket) -> Result<(), End> {
+        for _ in 0..ROUND {
+            match self.outbox.poll_send(cx) {
+                Poll::Ready(Ok(())) => self.receive(cx, socket)?,
+                Poll::Ready(Err(Gone)) => return Err(End::ClientGone),
+                Poll::Pending => return Ok(()),
+            }
+            if self.outbox.waiting.is_empty() {
+                return Ok(());
+            }
+            self.outbox.reserve();
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// Fills the outbox with what is there; many datagrams leave in one DATA frame.
+    fn receive(&mut self, cx: &mut Context<'_>, socket: &UdpSocket) -> Result<(), End> {
+        while self.outbox.waiting.len() < BATCH {
+            match socket.poll_recv_ready(cx) {
+                Poll::Ready(Ok(())) => self.receive_one(socket)?,
+                Poll::Ready(Err(_)) => return Err(End::Unreachable),
+                Poll::Pending => {
+                    // An idle tunnel keeps no buffer.
+                    self.scratch = BytesMut::new();
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_one(&mut self, socket: &UdpSocket) -> Result<(), End> {
+        self.scratch.clear();
+        self.scratch.reserve(DATAGRAM);
+        match socket.try_recv_buf(&mut self.scratch) {
+            Ok(bytes) => {
+                encode(&self.scratch, &mut self.outbox.waiting);
+                self.tally.count(bytes);
+                Ok(())
+            }
+            Err(error) if is_passing(&error) => Ok(()),
+            Err(_) => Err(End::Unreachable),
+        }
+    }
+}
+
+/// Whether an error concerns one datagram only; any other is what ICMP said of the target.
+fn is_passing(error: &io::Error) -> bool {
+    let Some(code) = error.raw_os_error() else {
+        return error.kind() == io::ErrorKind::WouldBlock;
+    };
+    matches!(
+        Errno::from_raw(code),
+        Errno::EAGAIN
+            | Errno::EINTR
+            | Errno::EINVAL
+            | Errno::EMSGSIZE
+            | Errno::ENOBUFS
+            | Errno::ENOMEM
+            | Errno::EPERM
+    )
+}
