@@ -1,6 +1,8 @@
 //! Addresses of an interface, by netlink (rtnetlink(7)).
 
 use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use netlink_packet_core::{
@@ -8,26 +10,32 @@ use netlink_packet_core::{
     NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
+use socket2::SockRef;
 
-/// Room for the kernel's answer, which repeats the request.
-const ANSWER_LEN: usize = 4_096;
+/// Room for the largest answer or notification.
+const ANSWER_LEN: usize = 8_192;
 
-/// Adds addresses to the interface with this index.
+/// The multicast group of changes to the IPv6 routes (`RTNLGRP_IPV6_ROUTE`).
+const IPV6_ROUTES: u32 = 11;
+
+/// How long the kernel may take to finish an IPv6 address before it is left to itself.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Adds addresses to the interface with this index, and waits until packets to them are taken.
 pub(crate) fn add(interface: u32, addresses: &[IpNet]) -> io::Result<()> {
-    if addresses.is_empty() {
-        return Ok(());
+    for address in addresses {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, 0))?;
+        SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
+        socket.add_membership(IPV6_ROUTES)?;
+        socket.send_to(&request(interface, *address), &SocketAddr::new(0, 0), 0)?;
+        await_address(&socket, *address)?;
     }
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    addresses.iter().try_for_each(|address| {
-        socket.send(&request(interface, *address), 0)?;
-        let mut answer = Vec::with_capacity(ANSWER_LEN);
-        socket.recv(&mut answer, 0)?;
-        read_answer(&answer)
-    })
+    Ok(())
 }
 
 fn request(interface: u32, address: IpNet) -> Vec<u8> {
@@ -38,8 +46,7 @@ fn request(interface: u32, address: IpNet) -> Vec<u8> {
     };
     body.header.prefix_len = address.prefix_len();
     body.header.index = interface;
-    // RFC 4862 §5.4: duplicates are not looked for where there is no link to share; without this
-    // an IPv6 address is not usable for its first milliseconds.
+    // RFC 4862 §5.4: there is no link on which a duplicate could be.
     body.header.flags = AddressHeaderFlags::Nodad;
     let addr = address.addr();
     body.attributes = vec![AddressAttribute::Local(addr), AddressAttribute::Address(addr)];
@@ -53,11 +60,38 @@ fn request(interface: u32, address: IpNet) -> Vec<u8> {
     bytes
 }
 
-fn read_answer(answer: &[u8]) -> io::Result<()> {
-    let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(answer);
-    match message.map_err(io::Error::other)?.payload {
-        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
-        NetlinkPayload::Error(_) => Ok(()),
-        _ => Err(io::ErrorKind::InvalidData.into()),
+/// Waits for the answer, and for an IPv6 address also for the route by which packets to it are
+/// taken: the kernel adds that one later, in the background.
+fn await_address(socket: &Socket, address: IpNet) -> io::Result<()> {
+    let (mut granted, mut routed) = (false, matches!(address, IpNet::V4(_)));
+    while !(granted && routed) {
+        let answer = match receive(socket) {
+            Err(error) if granted && error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            answer => answer?,
+        };
+        match answer {
+            NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+            NetlinkPayload::Error(_) => granted = true,
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => {
+                routed |= is_local_route(&route, address.addr());
+            }
+            _ => {}
+        }
     }
+    Ok(())
+}
+
+fn receive(socket: &Socket) -> io::Result<NetlinkPayload<RouteNetlinkMessage>> {
+    let mut answer = Vec::with_capacity(ANSWER_LEN);
+    socket.recv(&mut answer, 0)?;
+    let message = NetlinkMessage::deserialize(&answer).map_err(io::Error::other)?;
+    Ok(message.payload)
+}
+
+fn is_local_route(route: &RouteMessage, address: IpAddr) -> bool {
+    let is_destination = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet6(destination)) => *destination == address,
+        _ => false,
+    };
+    route.header.kind == RouteType::Local && route.attributes.iter().any(is_destination)
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::num::NonZeroU16;
 use std::thread;
 
@@ -60,7 +60,7 @@ fn a_datagram_of_a_kernel_socket_comes_back() {
             assert_eq!((port.name(), port.mtu()), (Some("tun-test"), 1_500));
             assert_eq!(port.has_tcp_offload(), offload);
             for (ours, theirs) in OURS.into_iter().zip(THEIRS) {
-                let socket = UdpSocket::bind((ours, 0)).unwrap();
+                let socket = support::udp_socket(ours);
                 for len in [0, 1, 100, 1_400] {
                     let sent = vec![0xa5; len];
                     socket.send_to(&sent, (theirs, 7)).unwrap();
@@ -83,7 +83,7 @@ fn super_datagrams_pass_whole_both_ways() {
             return support::skip("this kernel has no UDP segmentation offload");
         }
         for (ours, theirs) in OURS.into_iter().zip(THEIRS) {
-            let socket = UdpSocket::bind((ours, 0)).unwrap();
+            let socket = support::udp_socket(ours);
             setsockopt(&socket, sockopt::UdpGsoSegment, &1_000).unwrap();
             let sent: Vec<u8> = (0..9_500).map(pattern).collect();
             socket.send_to(&sent, (theirs, 7)).unwrap();

@@ -1,10 +1,15 @@
 //! What the tests with a real kernel share.
 
+use std::net::{IpAddr, UdpSocket};
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 use pseudotcp_packet::build::TcpSegment;
 use pseudotcp_packet::{FlowKey, Packet, SeqNumber, TcpFlags, TcpHeader, TcpOptions};
+
+/// How long anything may take before the test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a test in a fresh network namespace, on a thread of its own; skips it without the right to.
 pub(crate) fn in_namespace<T: Future<Output = ()>>(test: impl FnOnce() -> T + Send + 'static) {
@@ -13,7 +18,8 @@ pub(crate) fn in_namespace<T: Future<Output = ()>>(test: impl FnOnce() -> T + Se
             return skip(&format!("no network namespace can be made here: {error}"));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(test());
+        let limited = async { tokio::time::timeout(PATIENCE, test()).await };
+        runtime.block_on(limited).expect("the test hangs");
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
@@ -24,6 +30,13 @@ pub(crate) fn in_namespace<T: Future<Output = ()>>(test: impl FnOnce() -> T + Se
 pub(crate) fn skip(reason: &str) {
     assert!(std::env::var_os("PSEUDOTCP_REQUIRE_ALL").is_none(), "cannot skip: {reason}");
     eprintln!("SKIP: {reason}");
+}
+
+/// A socket of the app's, which does not wait for ever.
+pub(crate) fn udp_socket(address: IpAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((address, 0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
 }
 
 pub(crate) fn delete_link(name: &str) {
