@@ -127,13 +127,19 @@ impl Config {
         Ok(self)
     }
 
-    /// Trusts exactly one certificate (PEM), instead of any authority.
+    /// Trusts exactly one certificate, instead of any authority. What begins with `-----BEGIN` is
+    /// read as PEM, anything else as DER.
     ///
     /// The proxy's own certificate, the first of its chain, must equal this one byte by byte, and
     /// the proxy must prove that it holds the key. Its name and dates do not matter.
-    pub fn pin(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
-        let certificate = read_certificates(pem)?.into_iter().next();
-        self.trust = Trust::Pin(certificate.ok_or(ConfigError::Certificate(None))?);
+    pub fn pin(mut self, certificate: &[u8]) -> Result<Self, ConfigError> {
+        let pin = if certificate.trim_ascii_start().starts_with(b"-----BEGIN") {
+            read_certificates(certificate)?.into_iter().next()
+        } else {
+            // ITU-T X.690 §8.9: a certificate is a SEQUENCE.
+            certificate.starts_with(&[0x30]).then(|| certificate.to_vec().into())
+        };
+        self.trust = Trust::Pin(pin.ok_or(ConfigError::Certificate(None))?);
         Ok(self)
     }
 
@@ -262,17 +268,16 @@ impl fmt::Debug for Config {
 /// Host (without brackets) and port of `https://HOST[:PORT][/]`.
 fn parse_proxy(proxy: &str) -> Option<(String, u16)> {
     let uri: Uri = proxy.parse().ok()?;
+    let plain =
+        uri.scheme_str() == Some("https") && uri.path_and_query().is_none_or(|path| path == "/");
     let authority = uri.authority()?;
-    let plain = uri.scheme_str() == Some("https")
-        && uri.path_and_query().is_none_or(|path| path == "/")
-        && !authority.as_str().contains('@')
-        && !authority.as_str().ends_with(':');
     let host = authority.host();
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    let port = match authority.port() {
-        Some(port) => port.as_str().parse().ok()?,
-        None => 443,
+    // What precedes the host would be user information.
+    let port = match authority.as_str().strip_prefix(host)? {
+        "" => 443,
+        port => port.strip_prefix(':')?.parse().ok()?,
     };
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     (plain && !host.is_empty() && port != 0).then(|| (host.to_owned(), port))
 }
 

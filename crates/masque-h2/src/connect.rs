@@ -155,7 +155,9 @@ fn failed(error: h2::Error) -> Failure {
 /// RFC 9113 §8.5: a method and an authority, nothing else.
 fn tcp_request(target: &Target) -> Result<Request<()>, OpenError> {
     let authority = Authority::try_from(target.to_string()).map_err(|_| unwritable())?;
-    if authority.as_str().contains('@') || authority.port_u16() != Some(target.port()) {
+    let host = authority.host();
+    // RFC 9110 §9.3.6: a host and a port, nothing else.
+    if host.is_empty() || authority.as_str() != format!("{host}:{}", target.port()) {
         return Err(unwritable());
     }
     let mut parts = Parts::default();

@@ -1,0 +1,241 @@
+//! A proxy whose every move is scripted.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{RecvStream, SendStream};
+use http::{Request, Response};
+use pseudotcp_masque::{ByteTunnel, OpenError, OpenRequest, Target, Transport as _};
+use pseudotcp_masque_h2::{Client, Config};
+use rcgen::CertifiedKey;
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) type Tls = TlsStream<TcpStream>;
+pub(crate) type Playing = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Play = Arc<dyn Fn(Tls) -> Playing + Send + Sync>;
+
+/// Key and certificate of a proxy.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) pem: String,
+    server: Arc<ServerConfig>,
+}
+
+impl Identity {
+    pub(crate) fn new(alpn: &[&[u8]]) -> Self {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
+        let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
+        server.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Self { pem: cert.pem(), server: Arc::new(server) }
+    }
+}
+
+/// A listening proxy; what it accepts is handed to a script. Dropping it kills its connections.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    pub(crate) identity: Identity,
+    pub(crate) accepted: Arc<AtomicUsize>,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl Proxy {
+    /// Plays `play` with each TLS connection.
+    pub(crate) async fn start<F>(play: impl Fn(Tls) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_at(any_port, Identity::new(&[b"h2"]), play).await
+    }
+
+    pub(crate) async fn start_at<F>(
+        address: SocketAddr,
+        identity: Identity,
+        play: impl Fn(Tls) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let proxy = Self { address, identity, accepted: Arc::default(), tasks: Arc::default() };
+        let play: Play = Arc::new(move |tls| Box::pin(play(tls)));
+        let acceptor = TlsAcceptor::from(Arc::clone(&proxy.identity.server));
+        let (accepted, tasks) = (Arc::clone(&proxy.accepted), Arc::clone(&proxy.tasks));
+        let listening = tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
+                let (acceptor, play) = (acceptor.clone(), Arc::clone(&play));
+                let playing = tokio::spawn(async move {
+                    if let Ok(tls) = acceptor.accept(tcp).await {
+                        play(tls).await;
+                    }
+                });
+                tasks.lock().unwrap().push(playing);
+            }
+        });
+        proxy.tasks.lock().unwrap().push(listening);
+        proxy
+    }
+
+    /// A proxy that speaks HTTP/2 properly and answers each request by `answer`.
+    pub(crate) async fn answering<F>(
+        answer: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::start(move |tls| serve(tls, builder(), answer.clone())).await
+    }
+
+    /// A client's configuration that trusts this proxy and no other.
+    pub(crate) fn config(&self) -> Config {
+        let url = format!("https://{}", self.address);
+        Config::new(&url).unwrap().pin(self.identity.pem.as_bytes()).unwrap()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.config()).unwrap()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Ends all tasks and waits until their sockets are closed.
+    pub(crate) async fn kill(self) -> (SocketAddr, Identity) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap());
+        for task in &tasks {
+            task.abort();
+        }
+        for task in tasks {
+            let _aborted = task.await;
+        }
+        (self.address, self.identity.clone())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        for task in self.tasks.lock().unwrap().drain(..) {
+            task.abort();
+        }
+    }
+}
+
+/// The settings of a well-behaved proxy.
+pub(crate) fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .enable_connect_protocol()
+        .initial_window_size(1 << 20)
+        .initial_connection_window_size(16 << 20)
+        .data_frame_budget(64 << 20);
+    builder
+}
+
+/// Speaks HTTP/2 to its end, each request in a task of its own.
+pub(crate) async fn serve<F>(
+    tls: Tls,
+    builder: Builder,
+    answer: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let Ok(connection) = builder.handshake(tls).await else { return };
+    serve_connection(connection, answer).await;
+}
+
+pub(crate) async fn serve_connection<F>(
+    mut connection: Connection<Tls, Bytes>,
+    answer: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut streams = tokio::task::JoinSet::new();
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        streams.spawn(answer(request, respond));
+    }
+}
+
+/// 200, and the stream goes on.
+pub(crate) fn accept(respond: &mut SendResponse<Bytes>) -> SendStream<Bytes> {
+    respond.send_response(Response::new(()), false).unwrap()
+}
+
+/// A bare status.
+pub(crate) fn refuse(mut respond: SendResponse<Bytes>, status: u16, headers: &[(&str, &str)]) {
+    let mut response = Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(*name, *value);
+    }
+    let mut body = respond.send_response(response.body(()).unwrap(), false).unwrap();
+    let _gone = body.send_data(Bytes::from_static(b"<html>an error page</html>"), true);
+}
+
+/// Accepts and sends back what comes, to the end.
+pub(crate) async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let mut send = accept(&mut respond);
+    let mut recv = request.into_body();
+    while let Some(Ok(chunk)) = recv.data().await {
+        let _released = recv.flow_control().release_capacity(chunk.len());
+        if !send_all(&mut send, chunk).await {
+            return;
+        }
+    }
+    let _gone = send.send_data(Bytes::new(), true);
+}
+
+/// Sends as the peer has room; false when the stream is gone.
+pub(crate) async fn send_all(send: &mut SendStream<Bytes>, mut data: Bytes) -> bool {
+    while !data.is_empty() {
+        send.reserve_capacity(data.len());
+        let Some(Ok(room)) = poll_fn(|cx| send.poll_capacity(cx)).await else { return false };
+        let part = data.split_to(room.min(data.len()));
+        if send.send_data(part, false).is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+pub(crate) fn deadline() -> Instant {
+    (tokio::time::Instant::now() + PATIENCE).into_std()
+}
+
+/// A request for a flow to a target that only the script knows.
+pub(crate) fn request(name: &str) -> OpenRequest {
+    OpenRequest::new(Target::host(name, 443)).with_deadline(deadline())
+}
+
+pub(crate) async fn open(client: &Client, name: &str) -> Result<ByteTunnel, OpenError> {
+    client.open_tcp(request(name)).await
+}
+
+/// What comes of `future` within [`PATIENCE`].
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("nothing came of it in time")
+}
