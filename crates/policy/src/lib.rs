@@ -32,6 +32,13 @@
 //!
 //! Features: none. MSRV: 1.95.
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 mod cidr_set;
 pub mod defaults;
