@@ -6,7 +6,7 @@ use pnet_packet::icmp::IcmpPacket;
 use crate::body::Body;
 use crate::checksum::Sum;
 use crate::flow::Protocol;
-use crate::ip::Ip;
+use crate::ip::{Ip, Version};
 use crate::packet::{Checksum, Kind, Layout, Packet, Transport};
 use crate::{ParseError, ip, ipv4, ipv6};
 
@@ -140,7 +140,7 @@ impl Quote {
         answerable.then(|| Self {
             source,
             destination,
-            protocol_at: protocol_at(packet),
+            protocol_at: protocol_at(packet, ip.version()),
             octets: quoted(packet, &ip),
         })
     }
@@ -187,8 +187,15 @@ fn quoted(packet: &Packet, ip: &Ip<'_>) -> Bytes {
     octets.freeze()
 }
 
-fn protocol_at(packet: &Packet) -> u32 {
-    ipv6::walk(packet.head()).ok().and_then(|walk| u32::try_from(walk.named_at).ok()).unwrap_or(0)
+/// The pointer of RFC 4443 §3.4; IPv4 has another error for that, without one.
+fn protocol_at(packet: &Packet, version: Version) -> u32 {
+    match version {
+        Version::V4 => 0,
+        Version::V6 => ipv6::walk(packet.head())
+            .ok()
+            .and_then(|walk| u32::try_from(walk.named_at).ok())
+            .unwrap_or_default(),
+    }
 }
 
 fn is_error_or_later_fragment(packet: &Packet) -> bool {

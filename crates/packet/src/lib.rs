@@ -35,6 +35,13 @@
 //!
 //! Features: none. MSRV: 1.95.
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 mod body;
 pub mod build;
