@@ -12,17 +12,17 @@ const MAX_WINDOW: u32 = 65_535 << 14;
 /// The engine's limits and timeouts. All have defaults that suit apps on this machine.
 #[derive(Clone, Debug)]
 pub struct Config {
-    mtu: u32,
-    max_segment_bytes: u32,
-    receive_buffer: u32,
-    send_buffer: usize,
-    budget: usize,
-    max_flows: u32,
-    backlog: u32,
-    open_deadline: Duration,
-    idle_timeout: Duration,
-    closing_timeout: Duration,
-    user_timeout: Duration,
+    pub(crate) mtu: u32,
+    pub(crate) max_segment_bytes: u32,
+    pub(crate) receive_buffer: u32,
+    pub(crate) send_buffer: usize,
+    pub(crate) budget: usize,
+    pub(crate) max_flows: u32,
+    pub(crate) backlog: u32,
+    pub(crate) open_deadline: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) closing_timeout: Duration,
+    pub(crate) user_timeout: Duration,
 }
 
 impl Default for Config {
@@ -135,4 +135,3 @@ impl Config {
         self
     }
 }
-

@@ -1,9 +1,22 @@
+mod admission;
+mod settle;
+
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 use pseudotcp_packet::Packet;
 
-use crate::{Config, Event, FlowId, FlowInfo, Refusal, Stats};
+use crate::budget::Budget;
+use crate::clock::Clock;
+use crate::context::{Context, Outbox};
+use crate::flow::{Arrival, Flow};
+use crate::isn::{IsnGenerator, KeyedHash, Purpose};
+use crate::segment::Segment;
+use crate::table::Table;
+use crate::time_wait::TimeWait;
+use crate::timer::TimerQueue;
+use crate::{CloseCause, Config, Event, FlowId, FlowInfo, Refusal, Stats};
 
 /// Many TCP flows between apps and somewhere else. It reads no clock and no socket: time and
 /// packets are arguments.
@@ -21,6 +34,20 @@ use crate::{Config, Event, FlowId, FlowInfo, Refusal, Stats};
 /// together.
 #[derive(Debug)]
 pub struct Engine {
+    config: Config,
+    clock: Clock,
+    isn: IsnGenerator,
+    table: Table,
+    time_wait: TimeWait,
+    timers: TimerQueue<Instant>,
+    /// Slots of flows that may have to send something.
+    dirty: VecDeque<u32>,
+    /// Flows that wait for the budget.
+    starved: VecDeque<FlowId>,
+    budget: Budget,
+    /// Flows before the end of their handshake.
+    opening: u32,
+    outbox: Outbox,
     stats: Stats,
 }
 
@@ -28,85 +55,119 @@ impl Engine {
     /// An engine without flows. `secret` keys its initial sequence numbers (RFC 6528) and its hash
     /// table: 16 random bytes that no one else knows.
     pub fn new(config: Config, secret: [u8; 16]) -> Self {
-        let _ = (config, secret);
-        Self { stats: Stats::default() }
+        let hash = KeyedHash::new(secret, Purpose::Table);
+        Self {
+            clock: Clock::default(),
+            isn: IsnGenerator::new(secret),
+            table: Table::new(hash.clone()),
+            time_wait: TimeWait::new(hash),
+            timers: TimerQueue::default(),
+            dirty: VecDeque::new(),
+            starved: VecDeque::new(),
+            budget: Budget::new(config.budget),
+            opening: 0,
+            outbox: Outbox::default(),
+            stats: Stats::default(),
+            config,
+        }
     }
 
     /// A packet came from an app. What is not TCP is counted and dropped.
     pub fn handle_segment(&mut self, now: Instant, packet: &Packet) {
-        let _ = (now, packet);
         self.stats.segments_in += 1;
+        let Some(segment) = Segment::of(packet) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        let arrival = match self.table.find(&segment.flow) {
+            Some(slot) => self.with(now, slot, |flow, cx| flow.on_segment(cx, &segment)),
+            None => Some(Arrival::Anew),
+        };
+        if arrival == Some(Arrival::Anew) {
+            self.on_unknown(now, packet, &segment);
+        }
     }
 
     /// The time that [`poll_timeout`](Self::poll_timeout) named has come. Too early a call is
     /// harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-        self.stats.timeouts += 0;
+        let micros = self.clock.micros(now);
+        self.time_wait.expire(micros);
+        while let Some(slot) = self.timers.pop_due(now) {
+            if let Some(flow) = self.table.get_mut(slot) {
+                flow.ledger.armed = None;
+            }
+            self.with(now, slot, |flow, cx| flow.on_timeout(cx));
+        }
     }
 
     /// The far side is open: the held SYN is answered with SYN-ACK.
     pub fn accept(&mut self, now: Instant, id: FlowId) {
-        let _ = (now, id);
-        self.stats.opened += 0;
+        self.command(now, id, |flow, _| flow.accept());
     }
 
     /// The far side cannot be opened: the held SYN is answered as `refusal` says.
     pub fn refuse(&mut self, now: Instant, id: FlowId, refusal: Refusal) {
-        let _ = (now, id, refusal);
-        self.stats.refused += 0;
+        self.command(now, id, |flow, cx| flow.refuse(cx, refusal));
     }
 
     /// The next bytes of the app, at most `max` of them and in one piece; `None` when none wait.
     /// Taking them reopens the app's window.
     pub fn read(&mut self, now: Instant, id: FlowId, max: usize) -> Option<Bytes> {
-        let _ = (now, id, max, &mut self.stats);
-        None
+        self.command(now, id, |flow, cx| flow.read(cx, max)).flatten()
     }
 
     /// How many bytes [`write`](Self::write) has room for. After a 0,
     /// [`Event::Writable`] says when there is room again.
     pub fn write_credit(&mut self, id: FlowId) -> usize {
-        let _ = (id, &mut self.stats);
-        0
+        let Some(flow) = self.table.resolve(id).and_then(|slot| self.table.get_mut(slot)) else {
+            return 0;
+        };
+        let credit = flow.write_credit(&self.config, self.budget.room());
+        settle::note_starved(flow, &mut self.starved);
+        credit
     }
 
-    /// Bytes for the app, kept until it acknowledges them. An item larger than the credit is taken
-    /// whole, so ask for the credit before each.
+    /// Bytes for the app, kept until it acknowledges them. An item of at most 64 KiB that is larger
+    /// than the credit is taken whole, so ask for the credit before each; who never asks loses the
+    /// flow ([`CloseCause::Evicted`]) when the budget is exhausted.
     pub fn write(&mut self, now: Instant, id: FlowId, data: Bytes) {
-        let _ = (now, id, data, &mut self.stats);
+        self.command(now, id, |flow, cx| flow.write(cx, data));
     }
 
     /// No more bytes for the app: FIN after all that was written.
     pub fn finish(&mut self, now: Instant, id: FlowId) {
-        let _ = (now, id, &mut self.stats);
+        self.command(now, id, |flow, _| flow.finish());
     }
 
     /// Ends the flow with RST, at once and both ways.
+    ///
+    /// RFC 2525 §2.17: so must end whoever has acknowledged bytes that it cannot deliver.
     pub fn reset(&mut self, now: Instant, id: FlowId) {
-        let _ = (now, id, &mut self.stats);
+        self.command(now, id, |flow, cx| flow.abort(cx, CloseCause::Aborted));
     }
 
     /// The next packet for an app.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Packet> {
-        let _ = (now, &mut self.stats);
-        None
+        let packet = self.outbox.replies.pop_front().or_else(|| self.poll_flows(now));
+        self.stats.segments_out += u64::from(packet.is_some());
+        packet
     }
 
     /// The next event.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        let _ = &mut self.stats;
-        None
+        self.outbox.events.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` when nothing can
     /// time out.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let _ = &self.stats;
-        None
+        let flows = self.timers.first().map(|(deadline, _)| deadline);
+        let time_wait = self.time_wait.next_expiry().and_then(|micros| self.clock.instant(micros));
+        flows.into_iter().chain(time_wait).min()
     }
 
     /// The counters.
@@ -116,13 +177,71 @@ impl Engine {
 
     /// How many flows there are, those being opened included.
     pub fn flow_count(&self) -> usize {
-        let _ = &self.stats;
-        0
+        self.table.len()
+    }
+
+    /// The bytes buffered for all flows, never more than [`Config::budget`].
+    pub fn buffered(&self) -> usize {
+        self.config.budget - self.budget.left()
     }
 
     /// The flow table, in no particular order.
     pub fn flows(&self) -> impl Iterator<Item = FlowInfo> {
-        let _ = &self.stats;
-        std::iter::empty()
+        self.table.iter().map(Flow::info)
+    }
+
+    fn poll_flows(&mut self, now: Instant) -> Option<Packet> {
+        while let Some(&slot) = self.dirty.front() {
+            let live = self.table.get(slot).is_some_and(|flow| flow.ledger.queued);
+            if live
+                && let Some(packet) =
+                    self.with(now, slot, |flow, cx| flow.poll_transmit(cx)).flatten()
+            {
+                return Some(packet);
+            }
+            self.dirty.pop_front();
+            if let Some(flow) = self.table.get_mut(slot) {
+                flow.ledger.queued = false;
+            }
+        }
+        None
+    }
+
+    fn command<R>(
+        &mut self,
+        now: Instant,
+        id: FlowId,
+        act: impl FnOnce(&mut Flow, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        let slot = self.table.resolve(id)?;
+        self.with(now, slot, act)
+    }
+
+    /// Lets something happen to a flow, then sees to what follows from it.
+    fn with<R>(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        act: impl FnOnce(&mut Flow, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        let (table, mut cx) = self.split(now);
+        let result = act(table.get_mut(slot)?, &mut cx);
+        self.settle(now, slot);
+        self.relieve(now);
+        Some(result)
+    }
+
+    /// The flows, and beside them what they may see of everything else.
+    fn split(&mut self, now: Instant) -> (&mut Table, Context<'_>) {
+        let cx = Context {
+            now,
+            micros: self.clock.micros(now),
+            config: &self.config,
+            room: self.budget.room(),
+            left: self.budget.left(),
+            stats: &mut self.stats,
+            outbox: &mut self.outbox,
+        };
+        (&mut self.table, cx)
     }
 }

@@ -1,12 +1,25 @@
 //! Sans-IO TCP interposition engine: many flows between an app and somewhere else.
 #![forbid(unsafe_code)]
 
+mod assembler;
+mod budget;
+mod chunks;
+mod clock;
 mod config;
+mod context;
 mod engine;
 mod event;
 mod flow;
 mod id;
+mod isn;
+mod reply;
+mod rtt;
+mod segment;
+mod send_buffer;
 mod stats;
+mod table;
+mod time_wait;
+mod timer;
 
 pub use config::Config;
 pub use engine::Engine;

@@ -1,1 +1,264 @@
+//! One connection: its state, its two directions, and what is done to it.
+//!
+//! ```text
+//!   app ── arrive ──▶ Receiver ── read ──▶ far side      state: who may do what
+//!   app ◀─ transmit ─ Sender  ◀── write ── far side      opening: the held SYN
+//! ```
+
+mod arrive;
+mod congestion;
+mod opening;
+mod receive;
+mod recovery;
+mod scoreboard;
+mod send;
 pub(crate) mod state;
+mod transmit;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use pseudotcp_packet::{FlowKey, SeqNumber};
+
+pub(crate) use arrive::Arrival;
+use opening::Opening;
+use receive::Receiver;
+use send::{Sender, TimerVerdict};
+use state::{State, Step};
+
+use crate::context::Context;
+use crate::{CloseCause, Config, Event, FlowId, FlowInfo, reply};
+
+/// A flow that is being opened, open, or closing.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    id: FlowId,
+    /// The app is the source.
+    key: FlowKey,
+    state: State,
+    /// Why it ended, when it did not end by FIN both ways.
+    ended: Option<CloseCause>,
+    receiver: Receiver,
+    sender: Sender,
+    /// Negotiated, with what is needed for the option.
+    timestamps: Option<TimestampState>,
+    /// SACK may be sent.
+    sack: bool,
+    /// The held SYN, until the handshake is complete.
+    opening: Option<Box<Opening>>,
+    last_heard: Instant,
+    /// `write_credit` said 0, and its caller waits for `Writable`.
+    credit_awaited: bool,
+    challenges: ChallengeLimit,
+    pub(crate) ledger: Ledger,
+}
+
+/// RFC 7323: the peer's latest timestamp, and where ours start.
+#[derive(Clone, Copy, Debug)]
+struct TimestampState {
+    /// TS.Recent.
+    recent: u32,
+    offset: u32,
+}
+
+/// RFC 5961 §7: how many challenge ACKs were sent in which second.
+#[derive(Clone, Copy, Debug, Default)]
+struct ChallengeLimit {
+    second: u64,
+    sent: u8,
+}
+
+/// RFC 5961 §7: challenge ACKs of one flow in one second.
+const CHALLENGES_PER_SECOND: u8 = 10;
+
+/// What the engine has noted about a flow, so that it can tell what has changed.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Bytes charged to the budget.
+    pub(crate) charged: usize,
+    /// Counted against the backlog.
+    pub(crate) opening: bool,
+    /// No longer found by its five-tuple.
+    pub(crate) unlinked: bool,
+    /// Something may have to be sent.
+    pub(crate) wants_transmit: bool,
+    /// On the list of flows to transmit.
+    pub(crate) queued: bool,
+    /// The budget keeps it from going on.
+    pub(crate) starved: bool,
+    /// On the list of starved flows.
+    pub(crate) waits_for_room: bool,
+    /// Its deadline in the timer queue; its own may be later.
+    pub(crate) armed: Option<Instant>,
+}
+
+impl Flow {
+    pub(crate) fn id(&self) -> FlowId {
+        self.id
+    }
+
+    pub(crate) fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// The handshake was completed.
+    pub(crate) fn was_opened(&self) -> bool {
+        self.opening.is_none()
+    }
+
+    /// Bytes held in both directions.
+    pub(crate) fn buffered(&self) -> usize {
+        self.receiver.buffered() + self.sender.buffered()
+    }
+
+    /// Why the flow is over, once it is: FIN both ways waits until all bytes have been read.
+    pub(crate) fn over(&self) -> Option<CloseCause> {
+        let drained = self.state.is_terminal() && self.receiver.unread() == 0;
+        self.ended.or(drained.then_some(CloseCause::Clean))
+    }
+
+    pub(crate) fn read(&mut self, cx: &Context<'_>, max: usize) -> Option<Bytes> {
+        let data = self.receiver.read(max, cx.room, self.sender.mss())?;
+        self.ledger.wants_transmit |= self.receiver.owes_ack();
+        Some(data)
+    }
+
+    /// Bytes that `write` has room for; 0 is remembered.
+    pub(crate) fn write_credit(&mut self, config: &Config, room: usize) -> usize {
+        if !self.takes_data() {
+            return 0;
+        }
+        let own = config.send_buffer.saturating_sub(self.sender.buffered());
+        let credit = own.min(room);
+        self.credit_awaited = credit == 0;
+        self.ledger.starved |= own > 0 && room == 0;
+        credit
+    }
+
+    pub(crate) fn write(&mut self, cx: &mut Context<'_>, data: Bytes) {
+        if data.len() > cx.left {
+            // The caller has not asked for credit: the budget holds, the flow does not.
+            self.abort(cx, CloseCause::Evicted);
+        } else if self.takes_data() {
+            self.sender.push(data);
+            self.ledger.wants_transmit = true;
+        }
+    }
+
+    pub(crate) fn finish(&mut self) {
+        if self.takes_data() {
+            self.sender.finish();
+            self.ledger.wants_transmit = true;
+        }
+    }
+
+    /// Ends the connection with RST.
+    pub(crate) fn abort(&mut self, cx: &mut Context<'_>, cause: CloseCause) {
+        if self.step(Step::Abort) {
+            let (seq, ack) = (self.sender.next(), self.receiver.next());
+            cx.stats.resets_out += 1;
+            // RFC 9293 §3.10.5: a reset at SND.NXT. Without a SYN of ours there is no such number.
+            let silent = self.opening.as_ref().is_some_and(|opening| opening.is_unanswered());
+            let seq = if silent { SeqNumber::new(0) } else { seq };
+            cx.reply(reply::bare_reset(&self.key, seq, Some(ack)));
+        }
+        self.ended.get_or_insert(cause);
+    }
+
+    /// The earliest instant at which something times out.
+    pub(crate) fn deadline(&self, cx: &Context<'_>) -> Instant {
+        let config = cx.config;
+        let own = match &self.opening {
+            Some(opening) if self.state.is_held() => opening.deadline(),
+            _ if self.state.is_closing() => self.last_heard + config.closing_timeout,
+            _ => self.last_heard + config.idle_timeout,
+        };
+        self.sender
+            .timer()
+            .filter(|_| !self.state.is_terminal())
+            .map_or(own, |timer| timer.min(own))
+    }
+
+    pub(crate) fn on_timeout(&mut self, cx: &mut Context<'_>) {
+        if self.state.is_held() {
+            self.on_open_deadline(cx);
+        } else if self.sender.timer().is_some_and(|timer| timer <= cx.now) {
+            self.on_sender_timer(cx);
+        } else if self.deadline(cx) <= cx.now {
+            self.abort(cx, CloseCause::TimedOut);
+        }
+    }
+
+    /// The budget has room again.
+    pub(crate) fn relieve(&mut self, cx: &mut Context<'_>) {
+        self.ledger.starved = false;
+        if !self.state.is_opening() && !self.state.is_terminal() {
+            self.receiver.owe_ack();
+            self.ledger.wants_transmit = true;
+        }
+        self.announce_credit(cx);
+    }
+
+    pub(crate) fn info(&self) -> FlowInfo {
+        FlowInfo {
+            id: self.id,
+            flow: self.key,
+            state: self.state,
+            bytes_in: self.receiver.total(),
+            bytes_out: self.sender.total(),
+            unread: self.receiver.buffered(),
+            unacknowledged: self.sender.buffered(),
+        }
+    }
+
+    fn on_sender_timer(&mut self, cx: &mut Context<'_>) {
+        let verdict = if self.state == State::SynReceived {
+            self.sender.on_syn_timer(cx.now, cx.config, cx.stats)
+        } else {
+            self.sender.on_timer(cx.now, cx.config, cx.stats)
+        };
+        match verdict {
+            TimerVerdict::GiveUp => self.abort(cx, CloseCause::TimedOut),
+            TimerVerdict::Wait => self.ledger.wants_transmit = true,
+        }
+    }
+
+    /// Raises `Writable` if someone waits and a worthwhile amount has become free.
+    fn announce_credit(&mut self, cx: &mut Context<'_>) {
+        let free = cx.config.send_buffer.saturating_sub(self.sender.buffered());
+        if self.credit_awaited && cx.room > 0 && free >= cx.config.send_buffer / 4 {
+            self.credit_awaited = false;
+            cx.raise(Event::Writable { id: self.id });
+        }
+    }
+
+    /// Whether the far side may still write and finish.
+    fn takes_data(&self) -> bool {
+        let accepted = !self.state.is_held() && !self.state.is_terminal();
+        accepted && !self.sender.is_finishing()
+    }
+
+    /// An ACK that challenges the sender of an implausible segment, or answers a probe.
+    fn challenge(&mut self, cx: &mut Context<'_>) {
+        let second = cx.micros / 1_000_000;
+        if self.challenges.second != second {
+            self.challenges = ChallengeLimit { second, sent: 0 };
+        }
+        if self.challenges.sent < CHALLENGES_PER_SECOND {
+            self.challenges.sent += 1;
+            cx.stats.challenge_acks += 1;
+            self.receiver.owe_ack();
+        } else {
+            cx.stats.dropped += 1;
+        }
+    }
+
+    /// Takes a step of the state machine; `false` where the state has none such.
+    fn step(&mut self, step: Step) -> bool {
+        self.state.take(step).is_ok()
+    }
+}

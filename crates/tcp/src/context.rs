@@ -1,0 +1,46 @@
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use pseudotcp_packet::Packet;
+
+use crate::{Config, Event, Stats};
+
+/// The most answers without a flow that wait to be taken; more are dropped and counted.
+const MAX_REPLIES: usize = 1_024;
+
+/// What a flow sees of its engine while something happens to it.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    /// `now`, counted from the engine's first instant.
+    pub(crate) micros: u64,
+    pub(crate) config: &'a Config,
+    /// How many more bytes a flow may be promised.
+    pub(crate) room: usize,
+    /// How many more bytes can be taken in at all.
+    pub(crate) left: usize,
+    pub(crate) stats: &'a mut Stats,
+    pub(crate) outbox: &'a mut Outbox,
+}
+
+/// What waits for the caller.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) replies: VecDeque<Packet>,
+}
+
+impl Context<'_> {
+    pub(crate) fn raise(&mut self, event: Event) {
+        self.outbox.events.push_back(event);
+    }
+
+    /// Queues a packet that outlives its flow.
+    pub(crate) fn reply(&mut self, packet: Packet) {
+        if self.outbox.replies.len() < MAX_REPLIES {
+            self.outbox.replies.push_back(packet);
+        } else {
+            self.stats.dropped += 1;
+        }
+    }
+}

@@ -1,0 +1,92 @@
+use std::time::Instant;
+
+use pseudotcp_packet::{Packet, Quote, SeqNumber};
+
+use super::Engine;
+use crate::flow::Flow;
+use crate::reply;
+use crate::segment::Segment;
+use crate::time_wait::Verdict;
+
+/// The most events that wait unread before new flows are turned away.
+const MAX_EVENTS: usize = 65_536;
+/// How far the numbers of a reopened connection lie beyond those of the old one at least.
+const REOPEN_GAP: u32 = 1 << 17;
+
+/// Segments that belong to no flow: new ones, old ones, and strays.
+impl Engine {
+    pub(super) fn on_unknown(&mut self, now: Instant, packet: &Packet, segment: &Segment<'_>) {
+        let micros = self.clock.micros(now);
+        let offset = || self.isn.timestamp_offset(&segment.flow);
+        match self.time_wait.on_segment(micros, segment, offset) {
+            Verdict::Answer(answer) => self.split(now).1.reply(answer),
+            Verdict::Ignore => self.stats.dropped += 1,
+            Verdict::Reopen(beyond) => self.admit(now, packet, segment, Some(beyond)),
+            Verdict::Unknown if segment.is_opening() => self.admit(now, packet, segment, None),
+            Verdict::Unknown => self.reject(now, segment),
+        }
+    }
+
+    /// D16: RST with the numbers that make the app believe it, and none in answer to RST.
+    fn reject(&mut self, now: Instant, segment: &Segment<'_>) {
+        match reply::reset(segment) {
+            Some(reset) => {
+                self.stats.resets_out += 1;
+                self.split(now).1.reply(reset);
+            }
+            None => self.stats.dropped += 1,
+        }
+    }
+
+    /// A SYN asks for a new flow.
+    fn admit(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        syn: &Segment<'_>,
+        beyond: Option<SeqNumber>,
+    ) {
+        if !reply::is_between_hosts(&syn.flow) {
+            self.stats.dropped += 1;
+        } else if self.opening >= self.config.backlog || self.outbox.events.len() >= MAX_EVENTS {
+            // Silence: the app's next SYN may find room.
+            self.stats.backlog_overflows += 1;
+        } else if self.table.len() >= self.config.max_flows as usize {
+            self.stats.table_overflows += 1;
+        } else {
+            self.open(now, packet, syn, beyond);
+        }
+    }
+
+    fn open(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        syn: &Segment<'_>,
+        beyond: Option<SeqNumber>,
+    ) {
+        let start = self.first_number(now, syn, beyond);
+        let offset = self.isn.timestamp_offset(&syn.flow);
+        self.stats.opening += 1;
+        let (table, mut cx) = self.split(now);
+        let opened =
+            table.insert(|id| Flow::open(id, &mut cx, syn, Quote::of(packet), (start, offset)));
+        if let Some(slot) = opened {
+            self.settle(now, slot);
+        }
+    }
+
+    /// RFC 6528 §3, and beyond the numbers of a connection that is barely over.
+    fn first_number(
+        &mut self,
+        now: Instant,
+        syn: &Segment<'_>,
+        beyond: Option<SeqNumber>,
+    ) -> SeqNumber {
+        let start = self.isn.isn(&syn.flow, self.clock.micros(now));
+        match beyond {
+            Some(old) if start.offset_from(old) <= 0 => old.advance(REOPEN_GAP),
+            _ => start,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+use std::time::Duration;
+
+use pseudotcp_packet::TcpFlags;
+
+use super::Flow;
+use super::send::Ack;
+use super::state::{State, Step};
+use crate::clock::timestamp;
+use crate::context::Context;
+use crate::segment::Segment;
+use crate::{CloseCause, Event, reply};
+
+/// What became of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    Handled,
+    /// The flow has ended; the segment is a SYN that opens another.
+    Anew,
+}
+
+/// Whether the checks go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    Pass,
+    Stop,
+}
+
+/// RFC 9293 §3.10.7.4: the checks in their order.
+impl Flow {
+    pub(crate) fn on_segment(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Arrival {
+        self.ledger.wants_transmit = true;
+        if self.state.is_held() {
+            return self.on_segment_while_held(cx, segment);
+        }
+        let checks = [
+            Self::check_age,
+            Self::check_sequence,
+            Self::check_reset,
+            Self::check_syn,
+            Self::check_ack,
+        ];
+        if checks.into_iter().all(|check| check(self, cx, segment) == Check::Pass) {
+            self.last_heard = cx.now;
+            self.take_acknowledgement(cx, segment);
+            self.take_payload(cx, segment);
+        }
+        Arrival::Handled
+    }
+
+    /// RFC 7323 §5.3: a timestamp older than the latest means an old duplicate.
+    fn check_age(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Check {
+        let Some(ours) = &self.timestamps else { return Check::Pass };
+        if segment.has(TcpFlags::RST) {
+            return Check::Pass;
+        }
+        let Some(theirs) = segment.options.timestamps else {
+            // RFC 7323 §3.2: once negotiated, a segment without them is dropped.
+            cx.stats.dropped += 1;
+            return Check::Stop;
+        };
+        if theirs.value.wrapping_sub(ours.recent).cast_signed() < 0 {
+            cx.stats.paws_rejected += 1;
+            self.challenge(cx);
+            return Check::Stop;
+        }
+        Check::Pass
+    }
+
+    /// First check: the sequence number.
+    fn check_sequence(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Check {
+        if self.is_our_syn_again(segment) {
+            // D8: SYN-ACK was lost, or is late; it goes again, with the latest timestamp.
+            self.note_timestamp(segment);
+            self.sender.owe_syn();
+            return Check::Stop;
+        }
+        if self.receiver.accepts(segment) {
+            return Check::Pass;
+        }
+        if segment.has(TcpFlags::RST) {
+            cx.stats.dropped += 1;
+        } else if segment.len > 0 {
+            // D18, D19: what is old, or a probe, is answered.
+            cx.stats.duplicates += 1;
+            self.receiver.owe_ack();
+        } else {
+            // Keep-alives too (D19); limited, lest two hosts correct each other for ever.
+            self.challenge(cx);
+        }
+        self.last_heard = cx.now;
+        Check::Stop
+    }
+
+    /// Second check: RST.
+    fn check_reset(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Check {
+        if !segment.has(TcpFlags::RST) {
+            return Check::Pass;
+        }
+        if segment.seq == self.receiver.next() {
+            cx.stats.resets_in += 1;
+            self.step(Step::Abort);
+            self.ended.get_or_insert(CloseCause::Reset);
+        } else {
+            // RFC 5961 §3.2: in the window but not exact could be forged.
+            self.challenge(cx);
+        }
+        Check::Stop
+    }
+
+    /// Fourth check: SYN.
+    fn check_syn(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Check {
+        if segment.has(TcpFlags::SYN) {
+            // RFC 5961 §4.2: in every synchronised state, whatever its number.
+            self.challenge(cx);
+            return Check::Stop;
+        }
+        Check::Pass
+    }
+
+    /// Fifth check: ACK.
+    fn check_ack(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Check {
+        let Some(ack) = segment.ack else {
+            cx.stats.dropped += 1;
+            return Check::Stop;
+        };
+        if self.state == State::SynReceived && ack != self.sender.next() {
+            // RFC 9293 §3.10.7.4: <SEQ=SEG.ACK><CTL=RST>, and the state stays.
+            cx.stats.resets_out += 1;
+            reply::reset(segment).into_iter().for_each(|packet| cx.reply(packet));
+            return Check::Stop;
+        }
+        if !self.sender.is_plausible(ack) {
+            // RFC 5961 §5.2.
+            self.challenge(cx);
+            return Check::Stop;
+        }
+        Check::Pass
+    }
+
+    fn take_acknowledgement(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) {
+        let round_trip = self.round_trip(cx, segment);
+        // RFC 7323 §4.3: TS.Recent follows segments that begin at or before Last.ACK.sent.
+        if segment.seq.offset_from(self.receiver.acked()) <= 0 {
+            self.note_timestamp(segment);
+        }
+        let Some(number) = segment.ack else { return };
+        let ack = Ack {
+            number,
+            seq: segment.seq,
+            window: segment.window,
+            bare: segment.sequence_len() == 0,
+            round_trip,
+            sack: if self.sack { segment.options.sack } else { Default::default() },
+        };
+        self.sender.on_ack(cx.now, &ack, cx.stats);
+        if self.state == State::SynReceived && self.step(Step::SynAcknowledged) {
+            self.opening = None;
+            cx.stats.opened += 1;
+        }
+        if self.sender.fin_acknowledged() {
+            self.step(Step::FinAcknowledged);
+        }
+        self.announce_credit(cx);
+    }
+
+    /// Seventh and eighth step: payload, and FIN. Urgent data is taken in line (RFC 6093).
+    fn take_payload(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) {
+        let fin = segment.has(TcpFlags::FIN);
+        if segment.len == 0 && !fin || self.state.is_terminal() {
+            return;
+        }
+        let arrived = self.receiver.take(segment, fin, cx.left);
+        cx.stats.bytes_in += arrived.in_order;
+        cx.stats.bytes_dropped += arrived.dropped;
+        cx.stats.out_of_order += u64::from(arrived.out_of_order > 0);
+        if arrived.in_order + arrived.out_of_order == 0 && !arrived.finished {
+            cx.stats.duplicates += 1;
+        }
+        if self.receiver.announce() {
+            cx.raise(Event::Readable { id: self.id });
+        }
+        if arrived.finished && self.step(Step::FinReceived) {
+            cx.raise(Event::Finished { id: self.id });
+        }
+    }
+
+    /// The app's SYN once more while our SYN-ACK is on its way.
+    fn is_our_syn_again(&self, segment: &Segment<'_>) -> bool {
+        self.state == State::SynReceived
+            && segment.is_opening()
+            && segment.seq.advance(1) == self.receiver.next()
+    }
+
+    fn note_timestamp(&mut self, segment: &Segment<'_>) {
+        if let (Some(ours), Some(theirs)) = (&mut self.timestamps, segment.options.timestamps) {
+            ours.recent = theirs.value;
+        }
+    }
+
+    /// RFC 7323 §4.1: RTTM by the echoed timestamp.
+    fn round_trip(&self, cx: &Context<'_>, segment: &Segment<'_>) -> Option<Duration> {
+        let ours = self.timestamps?;
+        let echo = segment.options.timestamps?.echo;
+        let elapsed = timestamp(cx.micros, ours.offset).wrapping_sub(echo);
+        // An echo from the future was never ours.
+        (elapsed < u32::MAX / 2).then(|| Duration::from_millis(elapsed.into()))
+    }
+}

@@ -1,0 +1,274 @@
+use bytes::Bytes;
+use pseudotcp_packet::{SackBlocks, SeqNumber};
+
+use crate::assembler::Assembler;
+use crate::chunks::Chunks;
+use crate::segment::Segment;
+
+/// Units of the window scale kept back, so that rounding need not take back what was offered.
+const SLACK_UNITS: u32 = 16;
+
+/// The direction from the app: what has arrived, and what may.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    /// RCV.NXT.
+    next: SeqNumber,
+    /// The right edge of every window offered so far.
+    edge: SeqNumber,
+    /// RCV.NXT as last told to the app.
+    acked: SeqNumber,
+    capacity: u32,
+    shift: u8,
+    /// One acknowledgement is owed for all that arrived in order.
+    ack_owed: bool,
+    /// One more for every segment that arrived ahead of a gap.
+    duplicates_owed: u8,
+    /// `Readable` was raised and the buffer has not been emptied since.
+    announced: bool,
+    /// Where the app's FIN lies, once it is known.
+    fin: Option<SeqNumber>,
+    unread: Chunks,
+    assembler: Option<Box<Assembler>>,
+}
+
+/// What a segment brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    /// Bytes that can be read now.
+    pub(crate) in_order: u64,
+    /// Bytes kept behind a gap.
+    pub(crate) out_of_order: u64,
+    /// Bytes for which there was no room.
+    pub(crate) dropped: u64,
+    /// The app's FIN was reached.
+    pub(crate) finished: bool,
+}
+
+impl Receiver {
+    /// `next` follows the app's SYN.
+    pub(crate) fn new(next: SeqNumber, capacity: u32, shift: u8) -> Self {
+        Self {
+            next,
+            edge: next,
+            acked: next,
+            capacity,
+            shift,
+            ack_owed: false,
+            duplicates_owed: 0,
+            announced: false,
+            fin: None,
+            unread: Chunks::default(),
+            assembler: None,
+        }
+    }
+
+    pub(crate) fn next(&self) -> SeqNumber {
+        self.next
+    }
+
+    pub(crate) fn acked(&self) -> SeqNumber {
+        self.acked
+    }
+
+    pub(crate) fn unread(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// All bytes taken in order so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.unread.total()
+    }
+
+    /// Bytes held, those behind a gap included.
+    pub(crate) fn buffered(&self) -> usize {
+        self.unread.len() + self.behind_gap()
+    }
+
+    /// Whether a segment touches the window.
+    ///
+    /// RFC 9293 §3.10.7.4, first check. DEVIATION: what begins exactly at the right edge passes
+    /// too, its bytes are dropped: the special allowance for ACKs and RSTs at a closed window.
+    pub(crate) fn accepts(&self, segment: &Segment<'_>) -> bool {
+        let end = segment.end().offset_from(self.next);
+        let new = if segment.sequence_len() == 0 { end >= 0 } else { end > 0 };
+        new && segment.seq.offset_from(self.edge) <= 0
+    }
+
+    /// Takes the payload and the FIN of a segment that [`accepts`](Self::accepts) let pass, at
+    /// most `left` bytes of it.
+    pub(crate) fn take(&mut self, segment: &Segment<'_>, fin: bool, left: usize) -> Arrived {
+        let mut arrived = Arrived::default();
+        let ahead = segment.seq.offset_from(self.next) > 0;
+        let mut at = segment.seq;
+        for slice in segment.payload {
+            self.take_slice(at, slice, left, &mut arrived);
+            at = at.advance(octets(slice.len()));
+        }
+        if fin && at.offset_from(self.next) >= 0 && at.offset_from(self.edge) <= 0 {
+            // The first FIN that was heard counts; a second one elsewhere contradicts it.
+            self.fin.get_or_insert(at);
+        }
+        self.pull();
+        arrived.finished = self.pass_fin();
+        if ahead {
+            // RFC 5681 §4.2: at once, and one for each segment ahead of a gap.
+            self.duplicates_owed = self.duplicates_owed.saturating_add(1);
+        } else {
+            self.ack_owed = true;
+        }
+        arrived
+    }
+
+    /// The next bytes, and whether taking them made the window worth telling about.
+    pub(crate) fn read(&mut self, max: usize, room: usize, mss: u32) -> Option<Bytes> {
+        let data = self.unread.pop(max)?;
+        if self.unread.is_empty() {
+            self.announced = false;
+        }
+        // RFC 9293 §3.8.6.2.2: SWS avoidance by the receiver.
+        let gain = self.next.advance(self.space(room)).offset_from(self.edge);
+        let worthwhile = (self.capacity / 2).min(2 * mss);
+        if self.fin.is_none() && u32::try_from(gain).is_ok_and(|gain| gain >= worthwhile) {
+            self.ack_owed = true;
+        }
+        Some(data)
+    }
+
+    /// Whether `Readable` is to be raised: once until the buffer has been emptied.
+    pub(crate) fn announce(&mut self) -> bool {
+        let news = !self.announced && !self.unread.is_empty();
+        self.announced |= news;
+        news
+    }
+
+    /// The window to put into a header; from then on it is promised.
+    ///
+    /// RFC 9293 §3.8.6: the right edge never moves back. Where the scale leaves no other choice it
+    /// does by less than one unit (RFC 7323 §2.4), and what was promised is still taken.
+    pub(crate) fn offer(&mut self, room: usize, scaled: bool) -> u16 {
+        let shift = if scaled { self.shift } else { 0 };
+        let promised = u32::try_from(self.edge.offset_from(self.next)).unwrap_or(0);
+        let rounded = |window: u32| (window >> shift) << shift;
+        let mut window = rounded(self.space(room).max(promised));
+        let hard = self.capacity.saturating_sub(octets(self.unread.len()));
+        if window < promised && window + (1 << shift) <= hard {
+            window += 1 << shift;
+        }
+        let field = u16::try_from(window >> shift).unwrap_or(u16::MAX);
+        self.promise(u32::from(field) << shift);
+        self.acked = self.next;
+        field
+    }
+
+    /// The blocks that arrived ahead of a gap.
+    pub(crate) fn sack(&self) -> SackBlocks {
+        self.assembler.as_ref().map(|held| held.blocks().collect()).unwrap_or_default()
+    }
+
+    pub(crate) fn owe_ack(&mut self) {
+        self.ack_owed = true;
+    }
+
+    /// Some acknowledgement is owed.
+    pub(crate) fn owes_ack(&self) -> bool {
+        self.ack_owed || self.duplicates_owed > 0
+    }
+
+    /// Duplicate acknowledgements are owed: data cannot stand in for them.
+    pub(crate) fn owes_duplicates(&self) -> bool {
+        self.duplicates_owed > 0
+    }
+
+    /// A segment that carries the acknowledgement was built.
+    pub(crate) fn ack_sent(&mut self) {
+        self.ack_owed = false;
+    }
+
+    /// A bare acknowledgement was built.
+    pub(crate) fn bare_ack_sent(&mut self) {
+        if self.ack_owed {
+            self.ack_owed = false;
+        } else {
+            self.duplicates_owed = self.duplicates_owed.saturating_sub(1);
+        }
+    }
+
+    /// Whether the budget, not the app's own unread bytes, keeps the window shut.
+    pub(crate) fn is_starved(&self, room: usize, mss: u32) -> bool {
+        let own = self.capacity.saturating_sub(octets(self.unread.len()));
+        self.fin.is_none() && own >= mss && octets(room) < mss
+    }
+
+    /// The window that could be offered now: free capacity, and what the budget allows.
+    fn space(&self, room: usize) -> u32 {
+        let slack = SLACK_UNITS << self.shift;
+        let own = self.capacity.saturating_sub(slack + octets(self.unread.len()));
+        own.min(octets(room.saturating_add(self.behind_gap())))
+    }
+
+    fn promise(&mut self, window: u32) {
+        let edge = self.next.advance(window);
+        if edge.offset_from(self.edge) > 0 {
+            self.edge = edge;
+        }
+        // DESIGN: unread + window ≤ capacity.
+        debug_assert!(self.unread.len() + window as usize <= self.capacity as usize);
+    }
+
+    fn take_slice(&mut self, seq: SeqNumber, data: &Bytes, left: usize, arrived: &mut Arrived) {
+        let limit = self.fin.unwrap_or(self.edge);
+        let old = distance(self.next, seq).min(data.len());
+        let fits = distance(limit, seq).min(data.len());
+        let left = left
+            .saturating_sub(usize::try_from(arrived.in_order + arrived.out_of_order).unwrap_or(0));
+        let to = fits.min(old.saturating_add(left));
+        arrived.dropped += data.len().saturating_sub(to.max(old)) as u64;
+        if old >= to {
+            return;
+        }
+        let fresh = data.slice(old..to);
+        if seq.offset_from(self.next) <= 0 {
+            arrived.in_order += fresh.len() as u64;
+            self.next = self.next.advance(octets(fresh.len()));
+            self.unread.push(fresh);
+        } else {
+            let held = self.assembler.get_or_insert_default();
+            arrived.out_of_order += held.insert(self.next, seq, &fresh) as u64;
+        }
+    }
+
+    /// Moves what has become contiguous over to the readable bytes.
+    fn pull(&mut self) {
+        let Some(held) = &mut self.assembler else { return };
+        while let Some(run) = held.pop(self.next) {
+            self.next = self.next.advance(octets(run.len()));
+            self.unread.push(run);
+        }
+        if held.is_empty() {
+            self.assembler = None;
+        }
+    }
+
+    /// Takes the FIN if all before it has arrived.
+    fn pass_fin(&mut self) -> bool {
+        let reached = self.fin == Some(self.next);
+        if reached {
+            self.next = self.next.advance(1);
+            self.assembler = None;
+        }
+        reached
+    }
+
+    fn behind_gap(&self) -> usize {
+        self.assembler.as_ref().map_or(0, |held| held.len())
+    }
+}
+
+/// How far `seq` lies beyond `base`; 0 where it lies before.
+fn distance(seq: SeqNumber, base: SeqNumber) -> usize {
+    usize::try_from(seq.offset_from(base)).unwrap_or(0)
+}
+
+fn octets(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}

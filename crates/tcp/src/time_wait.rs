@@ -1,0 +1,239 @@
+use std::time::Duration;
+
+use hashbrown::HashTable;
+use pseudotcp_packet::build::TcpSegment;
+use pseudotcp_packet::{Body, FlowKey, Packet, SeqNumber, TcpFlags, TcpOptions, Timestamps};
+
+use crate::clock::timestamp;
+use crate::isn::KeyedHash;
+use crate::segment::Segment;
+use crate::timer::TimerQueue;
+
+/// DEVIATION from RFC 9293 §3.4.2 (2 MSL): the app is one hop away, so no segment of the old
+/// connection survives longer than this, or four retransmission timeouts.
+pub(crate) const MIN_TIME_WAIT: Duration = Duration::from_secs(1);
+/// The most connections remembered; beyond it the one that ends first makes room.
+const MAX_ENTRIES: usize = 16_384;
+
+/// What is left of a connection that ended well, and ours first.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    pub(crate) key: FlowKey,
+    pub(crate) send_next: SeqNumber,
+    pub(crate) receive_next: SeqNumber,
+    /// TS.Recent, where timestamps were negotiated.
+    pub(crate) recent: Option<u32>,
+    pub(crate) hold: Duration,
+    pub(crate) micros: u64,
+}
+
+/// Connections in TIME-WAIT: compact entries apart from the flows.
+#[derive(Debug)]
+pub(crate) struct TimeWait {
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    expiries: TimerQueue<u64>,
+    hash: KeyedHash,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: FlowKey,
+    expires: u64,
+    send_next: SeqNumber,
+    receive_next: SeqNumber,
+    recent: u32,
+    timestamps: bool,
+    hold_millis: u16,
+}
+
+/// DESIGN: at most 64 bytes each.
+const _: () = assert!(size_of::<Option<Entry>>() <= 64);
+
+/// What a segment means to TIME-WAIT.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// No such connection.
+    Unknown,
+    /// A new connection takes the place of the old one; our numbers must begin beyond this.
+    Reopen(SeqNumber),
+    /// The old connection answers.
+    Answer(Packet),
+    /// Nothing to say.
+    Ignore,
+}
+
+impl TimeWait {
+    pub(crate) fn new(hash: KeyedHash) -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            expiries: TimerQueue::default(),
+            hash,
+        }
+    }
+
+    pub(crate) fn insert(&mut self, remains: &Remains) {
+        if self.index.len() >= MAX_ENTRIES
+            && let Some((_, slot)) = self.expiries.first()
+        {
+            self.remove(slot);
+        }
+        let hold_millis = u16::try_from(remains.hold.as_millis()).unwrap_or(u16::MAX);
+        let entry = Entry {
+            key: remains.key,
+            expires: remains.micros + u64::from(hold_millis) * 1_000,
+            send_next: remains.send_next,
+            receive_next: remains.receive_next,
+            recent: remains.recent.unwrap_or(0),
+            timestamps: remains.recent.is_some(),
+            hold_millis,
+        };
+        self.store(entry);
+    }
+
+    /// A segment for which there is no flow. `offset` is where our timestamps started.
+    pub(crate) fn on_segment(
+        &mut self,
+        micros: u64,
+        segment: &Segment<'_>,
+        offset: impl FnOnce() -> u32,
+    ) -> Verdict {
+        if self.index.is_empty() {
+            return Verdict::Unknown;
+        }
+        let Some((slot, entry)) = self.find(&segment.flow) else { return Verdict::Unknown };
+        if segment.has(TcpFlags::RST) {
+            // RFC 1337 §3: an old RST must not end TIME-WAIT.
+            return Verdict::Ignore;
+        }
+        if segment.is_opening() && entry.may_reopen(segment) {
+            // RFC 9293 §3.6.1 and RFC 6191 §2: clearly newer than the old connection.
+            let beyond = entry.send_next;
+            self.remove(slot);
+            return Verdict::Reopen(beyond);
+        }
+        let answer = entry.answer(timestamp(micros, offset()));
+        self.restart(slot, micros);
+        Verdict::Answer(answer)
+    }
+
+    /// When the next entry expires.
+    pub(crate) fn next_expiry(&self) -> Option<u64> {
+        self.expiries.first().map(|(expires, _)| expires)
+    }
+
+    pub(crate) fn expire(&mut self, micros: u64) {
+        while let Some((_, slot)) = self.expiries.first().filter(|&(expires, _)| expires <= micros)
+        {
+            self.remove(slot);
+        }
+    }
+
+    fn store(&mut self, entry: Entry) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+        });
+        let hash = self.hash.hash(&entry.key);
+        self.expiries.rearm(slot, &mut None, Some(entry.expires));
+        if let Some(place) = self.entries.get_mut(slot as usize) {
+            *place = Some(entry);
+        }
+        let (entries, hasher) = (&self.entries, &self.hash);
+        self.index.insert_unique(hash, slot, |&slot| {
+            get(entries, slot).map_or(0, |entry| hasher.hash(&entry.key))
+        });
+    }
+
+    fn find(&self, key: &FlowKey) -> Option<(u32, &Entry)> {
+        let same = |&slot: &u32| get(&self.entries, slot).is_some_and(|entry| entry.key == *key);
+        let slot = *self.index.find(self.hash.hash(key), same)?;
+        Some((slot, get(&self.entries, slot)?))
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        self.expiries.rearm(slot, &mut Some(entry.expires), None);
+        self.free.push(slot);
+        if let Ok(found) = self.index.find_entry(self.hash.hash(&entry.key), |&at| at == slot) {
+            found.remove();
+        }
+    }
+
+    /// RFC 9293 §3.10.7.4: a FIN sent again starts the wait anew.
+    fn restart(&mut self, slot: u32, micros: u64) {
+        if let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::as_mut) {
+            let mut armed = Some(entry.expires);
+            entry.expires = micros + u64::from(entry.hold_millis) * 1_000;
+            self.expiries.rearm(slot, &mut armed, Some(entry.expires));
+        }
+    }
+}
+
+impl Entry {
+    fn may_reopen(&self, syn: &Segment<'_>) -> bool {
+        let newer = |value: u32| value.wrapping_sub(self.recent).cast_signed() > 0;
+        match syn.options.timestamps {
+            Some(theirs) if self.timestamps && newer(theirs.value) => true,
+            _ => syn.seq.offset_from(self.receive_next) > 0,
+        }
+    }
+
+    fn answer(&self, value: u32) -> Packet {
+        let timestamps = self.timestamps.then_some(Timestamps { value, echo: self.recent });
+        TcpSegment {
+            flow: self.key.reversed(),
+            seq: self.send_next,
+            ack: Some(self.receive_next),
+            flags: TcpFlags::empty(),
+            window: u16::MAX,
+            options: TcpOptions { timestamps, ..TcpOptions::default() },
+            segment_size: None,
+        }
+        .build(Body::default())
+    }
+}
+
+fn get(entries: &[Option<Entry>], slot: u32) -> Option<&Entry> {
+    entries.get(slot as usize)?.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isn::Purpose;
+    use pseudotcp_packet::Protocol;
+
+    fn remains(port: u16, micros: u64) -> Remains {
+        Remains {
+            key: FlowKey::new(
+                Protocol::Tcp,
+                ([10, 0, 0, 1], port).into(),
+                ([192, 0, 2, 1], 80).into(),
+            ),
+            send_next: SeqNumber::new(5),
+            receive_next: SeqNumber::new(7),
+            recent: None,
+            hold: MIN_TIME_WAIT,
+            micros,
+        }
+    }
+
+    #[test]
+    fn the_one_that_ends_first_makes_room() {
+        let mut table = TimeWait::new(KeyedHash::new([3; 16], Purpose::Table));
+        for n in 0..=u16::try_from(MAX_ENTRIES).unwrap() {
+            table.insert(&remains(n, n.into()));
+        }
+        assert_eq!(table.index.len(), MAX_ENTRIES);
+        assert!(table.find(&remains(0, 0).key).is_none());
+        assert!(table.find(&remains(1, 0).key).is_some());
+        table.expire(u64::MAX);
+        assert_eq!((table.index.len(), table.next_expiry()), (0, None));
+    }
+}
