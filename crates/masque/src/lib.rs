@@ -20,6 +20,8 @@
 #![forbid(unsafe_code)]
 
 pub mod capsule;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "cork")]
 pub mod cork;
 pub mod datagram;

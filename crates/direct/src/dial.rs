@@ -1,0 +1,76 @@
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use pseudotcp_masque::{OpenError, OpenRequest, Target};
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream, UdpSocket, lookup_host};
+use tokio::time::{Instant, timeout_at};
+
+use crate::cause;
+use crate::config::Config;
+
+/// Resolves the target and opens the first of its addresses that `open` can, by the deadline.
+pub(crate) async fn within_deadline<'c, S, F>(
+    config: &'c Config,
+    request: &OpenRequest,
+    open: impl Fn(&'c Config, SocketAddr) -> F,
+) -> Result<S, OpenError>
+where
+    F: Future<Output = io::Result<S>>,
+{
+    let limit = Instant::now() + config.open_limit();
+    let deadline = request.deadline.map_or(limit, |deadline| limit.min(deadline.into()));
+    let opened = async {
+        let mut cause = OpenError::Unresolved;
+        for address in resolve(&request.target).await? {
+            match open(config, address).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => cause = weightier(cause, cause::of_open(error, address)),
+            }
+        }
+        Err(cause)
+    };
+    timeout_at(deadline, opened).await.unwrap_or(Err(OpenError::TimedOut))
+}
+
+/// Opens a TCP connection.
+pub(crate) async fn tcp(config: &Config, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    config.prepare(&SockRef::from(&socket))?;
+    // The stack sends whole chunks; nothing is won by waiting for more.
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
+}
+
+/// Opens a UDP socket that exchanges datagrams with `address` only.
+pub(crate) async fn udp(config: &Config, address: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    config.prepare(&SockRef::from(&socket))?;
+    socket.connect(address).await?;
+    Ok(socket)
+}
+
+async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, OpenError> {
+    match target {
+        Target::Address(address) => Ok(vec![*address]),
+        Target::Host { name, port } => match lookup_host((&**name, *port)).await {
+            Ok(addresses) => Ok(addresses.collect()),
+            Err(_) => Err(OpenError::Unresolved),
+        },
+    }
+}
+
+/// Of the causes that a name's addresses failed for, the one to tell: what the target said before
+/// what this machine lacks.
+fn weightier(known: OpenError, new: OpenError) -> OpenError {
+    match (&known, &new) {
+        (OpenError::Unresolved | OpenError::NoIpv6, _) => new,
+        (OpenError::Refused, _) | (_, OpenError::NoIpv6) => known,
+        _ => new,
+    }
+}
