@@ -48,7 +48,7 @@ pub(crate) async fn run(
     info!(%client, %target, "connect-udp");
     shared.stats.udp_tunnels.add(1);
     let _open = OpenTunnel(Arc::clone(&shared.stats));
-    let end = UdpRelay::new(shared, socket, receive, send).run().await;
+    let end = UdpRelay::new(shared, receive, send).run(socket).await;
     info!(%client, %target, ?end, "tunnel ended");
 }
 

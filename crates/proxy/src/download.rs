@@ -17,7 +17,7 @@ const READ: RangeInclusive<usize> = 4 * 1024..=64 * 1024;
 /// How many bytes are moved before other tasks get their turn.
 const ROUND: usize = 1 << 20;
 
-/// One direction of a tunnel: bytes in, DATA out, FIN in, END_STREAM out.
+/// One direction of a tunnel: bytes in, DATA out, FIN in, `END_STREAM` out.
 ///
 /// Nothing is read while the client's window is closed for what was read before, so a client that
 /// does not read stops its own target and nobody else's.
@@ -32,7 +32,7 @@ impl Download {
         Self { outbox: Outbox::new(send), read_size: *READ.start(), ended: false }
     }
 
-    /// Moves what can be moved. Ready when the client has been sent END_STREAM. A target that is
+    /// Moves what can be moved. Ready when the client has been sent `END_STREAM`. A target that is
     /// `broken` (it no longer takes what the client sends) ends in a reset instead.
     pub(crate) fn poll(
         &mut self,

@@ -9,8 +9,8 @@
 //!
 //! It speaks CONNECT (RFC 9113 §8.5) and connect-udp (RFC 9298, by extended CONNECT), and it is
 //! honest: a 200 means that the target has answered; a refusal names its cause in Proxy-Status
-//! (RFC 9209); FIN and END_STREAM, RST and RST_STREAM mean the same on both sides; an ICMP error
-//! ends a UDP tunnel with CONNECT_ERROR.
+//! (RFC 9209); FIN and `END_STREAM`, RST and `RST_STREAM` mean the same on both sides; an ICMP error
+//! ends a UDP tunnel with `CONNECT_ERROR`.
 //!
 //! ```
 //! use pseudotcp_proxy::{Config, Server};

@@ -37,9 +37,9 @@ impl Default for Limits {
             buffer_budget: 1 << 30,
             handshake_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
-            tcp_idle: Duration::from_secs(7_440),
-            udp_idle: Duration::from_secs(300),
-            connection_idle: Duration::from_secs(3_600),
+            tcp_idle: Duration::from_mins(124),
+            udp_idle: Duration::from_mins(5),
+            connection_idle: Duration::from_hours(1),
             drain: Duration::from_secs(10),
         }
     }

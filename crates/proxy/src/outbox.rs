@@ -54,7 +54,7 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends END_STREAM behind everything else.
+    /// Sends `END_STREAM` behind everything else.
     pub(crate) fn finish(&mut self) -> Result<(), Gone> {
         self.stream.send_data(Bytes::new(), true).map_err(|_| Gone)
     }
@@ -64,7 +64,7 @@ impl Outbox {
         self.stream.poll_reset(cx).map(drop)
     }
 
-    /// Tells the client how the tunnel ended other than by END_STREAM.
+    /// Tells the client how the tunnel ended other than by `END_STREAM`.
     pub(crate) fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);
     }

@@ -84,13 +84,13 @@ fn prepare(socket: &TcpStream) -> Result<(), Source> {
     socket.set_nodelay(true)?;
     let socket = SockRef::from(socket);
     let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
+        .with_time(Duration::from_mins(1))
         .with_interval(Duration::from_secs(15));
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         socket.set_tcp_notsent_lowat(NOT_SENT_LOW_WATER)?;
-        socket.set_tcp_user_timeout(Some(Duration::from_secs(120)))?;
+        socket.set_tcp_user_timeout(Some(Duration::from_mins(2)))?;
     }
     Ok(())
 }

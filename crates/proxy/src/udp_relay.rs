@@ -1,7 +1,7 @@
 //! An open UDP tunnel: datagrams one way and the other, each whole or not at all.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, ErrorKind::WouldBlock};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,13 +10,14 @@ use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use nix::errno::Errno;
 use pseudotcp_masque::datagram::{Decoder, encode};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::idle::IdleTimer;
 use crate::outbox::{Gone, Outbox};
 use crate::serve::Shared;
 
-/// How long answers may still come after the client's END_STREAM, counted from the last one.
+/// How long answers may still come after the client's `END_STREAM`, counted from the last one.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// More than any UDP payload.
@@ -44,7 +45,6 @@ pub(crate) enum End {
 
 /// Carries datagrams both ways until the tunnel ends.
 pub(crate) struct UdpRelay {
-    socket: UdpSocket,
     upload: Upload,
     download: Download,
     idle: IdleTimer,
@@ -52,19 +52,17 @@ pub(crate) struct UdpRelay {
 }
 
 impl UdpRelay {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        socket: UdpSocket,
-        receive: RecvStream,
-        send: SendStream<Bytes>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, receive: RecvStream, send: SendStream<Bytes>) -> Self {
         let idle = IdleTimer::new(shared.limits.udp_idle);
-        Self { socket, upload: Upload::new(receive), download: Download::new(send), idle, shared }
+        Self { upload: Upload::new(receive), download: Download::new(send), idle, shared }
     }
 
     /// Runs to the end, and tells the client which one it was.
-    pub(crate) async fn run(mut self) -> End {
-        let end = poll_fn(|cx| self.poll(cx)).await;
+    pub(crate) async fn run(mut self, socket: UdpSocket) -> End {
+        let end = tokio::select! {
+            end = poll_fn(|cx| self.poll(cx, &socket)) => end,
+            () = unreachable(&socket) => End::Unreachable,
+        };
         let outbox = &mut self.download.outbox;
         match end {
             End::Idle => drop(outbox.finish()),
@@ -76,13 +74,12 @@ impl UdpRelay {
         end
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>, socket: &UdpSocket) -> Poll<End> {
         if self.download.outbox.poll_reset(cx).is_ready() {
             return Poll::Ready(End::ClientGone);
         }
         let was_open = self.upload.open;
-        let moved =
-            self.upload.poll(cx, &self.socket).and_then(|()| self.download.poll(cx, &self.socket));
+        let moved = self.upload.poll(cx, socket).and_then(|()| self.download.poll(cx, socket));
         self.account();
         if was_open && !self.upload.open {
             self.idle.shorten(LAST_ANSWERS);
@@ -256,10 +253,22 @@ impl Download {
     }
 }
 
+/// Ready when an ICMP error was heard. It makes the socket neither readable nor writable, so nobody
+/// else would notice it while no datagram moves.
+async fn unreachable(socket: &UdpSocket) {
+    while socket.ready(Interest::ERROR).await.is_ok() {
+        match socket.take_error() {
+            Ok(Some(error)) if !is_passing(&error) => return,
+            // Waits for the next error; the kernel reports each once.
+            _ => drop(socket.try_io(Interest::ERROR, || Err::<(), _>(WouldBlock.into()))),
+        }
+    }
+}
+
 /// Whether an error concerns one datagram only; any other is what ICMP said of the target.
 fn is_passing(error: &io::Error) -> bool {
     let Some(code) = error.raw_os_error() else {
-        return error.kind() == io::ErrorKind::WouldBlock;
+        return error.kind() == WouldBlock;
     };
     matches!(
         Errno::from_raw(code),

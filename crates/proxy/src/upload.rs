@@ -23,7 +23,7 @@ const ROUNDS: usize = 8;
 /// The most pieces of one write.
 const MAX_SLICES: usize = 64;
 
-/// One direction of a tunnel: DATA in, bytes out, END_STREAM in, FIN out.
+/// One direction of a tunnel: DATA in, bytes out, `END_STREAM` in, FIN out.
 ///
 /// DATA is taken from HTTP/2 at once, whether or not the target reads: that keeps the connection's
 /// frame budget free. The window is given back only for what the target took, so a target that does
@@ -40,7 +40,7 @@ pub(crate) struct Upload {
 enum State {
     /// The client may send.
     Open,
-    /// The client has sent END_STREAM; the backlog is still to be written.
+    /// The client has sent `END_STREAM`; the backlog is still to be written.
     Ending,
     /// The target has heard the FIN.
     Ended,
