@@ -85,6 +85,15 @@ fn received(packet: &Packet) -> Packet {
     Packet::parse(packet.to_bytes()).unwrap()
 }
 
+#[test]
+fn identifications_count_the_pieces() {
+    let ends = ("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
+    let whole = datagram(ends.0, ends.1, vec![7; 2_500].into(), NonZeroU16::new(1_000)).unwrap();
+    let pieces: Vec<_> = whole.segments().map(|piece| received(&piece).to_bytes()).collect();
+    let header = |piece: &Bytes| (piece.len(), u16::from_be_bytes([piece[4], piece[5]]));
+    assert_eq!(pieces.iter().map(header).collect::<Vec<_>>(), [(1_028, 0), (1_028, 1), (528, 2)]);
+}
+
 proptest! {
     #[test]
     fn a_segment_says_what_was_built(segment in any_segment(), body in any_body(2_000)) {

@@ -118,6 +118,11 @@ pub struct UdpId(SocketHandle);
 /// * Outputs: [`poll_transmit`](Node::poll_transmit) until it returns nothing, then
 ///   [`poll_timeout`](Node::poll_timeout); [`poll_icmp`](Self::poll_icmp) for the ICMP errors that
 ///   arrived (smoltcp tells its sockets nothing of them).
+///
+/// Two of these hosts that lose packets while both send can talk past each other for ever: while
+/// smoltcp retransmits, its bare acknowledgements carry the old sequence number, and each side
+/// drops the other's as unacceptable. With a peer that acknowledges from `SND.NXT` (RFC 9293
+/// §3.10.7.4) that does not happen.
 pub struct SmoltcpHost {
     config: HostConfig,
     interface: Interface,
