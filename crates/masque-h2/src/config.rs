@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,7 @@ pub(crate) enum Trust {
 pub struct Config {
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) addresses: Vec<IpAddr>,
     pub(crate) server_name: ServerName<'static>,
     pub(crate) trust: Trust,
     pub(crate) headers: Headers,
@@ -94,6 +96,7 @@ impl Config {
             udp_template: Template::well_known(&authority(&host, port))?,
             host,
             port,
+            addresses: Vec::new(),
             trust: Trust::Roots(Vec::new()),
             headers: Headers::default(),
             protect: None,
@@ -107,6 +110,14 @@ impl Config {
             connection_window: 64 << 20,
             max_connections: 256,
         })
+    }
+
+    /// Dials these addresses in their order, instead of looking the host's name up at each dial: for
+    /// callers whose own look-ups may not work while the proxy is away. Default: none.
+    #[must_use]
+    pub fn addresses(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.addresses = addresses.into_iter().collect();
+        self
     }
 
     /// The name that the certificate must bear and that TLS asks for, where it is not the host.

@@ -153,6 +153,10 @@ impl Dialer {
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
         let (host, port) = (self.config.host.as_str(), self.config.port);
+        if !self.config.addresses.is_empty() {
+            let known = self.config.addresses.iter();
+            return Ok(known.map(|ip| SocketAddr::new(*ip, port)).collect());
+        }
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }

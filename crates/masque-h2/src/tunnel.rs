@@ -96,10 +96,6 @@ impl Tunnel {
             let length = room.min(MAX_DATA).min(self.slot.len());
             let data = self.slot.split_to(length);
             self.send.send_data(data, false).map_err(|_| self.fault())?;
-            if self.slot.is_empty() {
-                // What is left over of the reservation would starve the neighbours.
-                self.send.reserve_capacity(0);
-            }
         }
         Poll::Ready(Ok(()))
     }
@@ -149,6 +145,7 @@ impl Sink<Bytes> for Tunnel {
 
     fn start_send(mut self: Pin<&mut Self>, item: Bytes) -> Result<(), TunnelError> {
         debug_assert!(self.slot.is_empty() && !self.closed && item.len() <= MAX_CHUNK);
+        // What is reserved and not sent starves the neighbours: exactly this will be sent.
         self.send.reserve_capacity(item.len());
         self.slot = item;
         Ok(())

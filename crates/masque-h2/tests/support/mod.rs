@@ -1,6 +1,8 @@
 //! A proxy whose every move is scripted.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod raw;
+
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -88,6 +90,7 @@ impl Proxy {
         let listening = tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 accepted.fetch_add(1, Ordering::SeqCst);
+                tcp.set_nodelay(true).unwrap();
                 let (acceptor, play) = (acceptor.clone(), Arc::clone(&play));
                 let playing = tokio::spawn(async move {
                     if let Ok(tls) = acceptor.accept(tcp).await {
