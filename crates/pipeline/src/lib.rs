@@ -1,2 +1,30 @@
 //! Glue: packet ports and transports as Sink and Stream pipeline stages.
+//!
+//! ```text
+//!  splice( tap( tun ),  guard( rules, stack( route( masque, direct ) ) ) )
+//!          ╰── packet ports ──╯              ╰──── transports ─────╯
+//! ```
+//!
+//! Left of the stack everything is a [`PacketPort`]: a `Sink<Packet>` and `Stream` of packets. Right
+//! of it everything is a [`Transport`](pseudotcp_masque::Transport). The [`stack`] is the only place
+//! that sees both. Stages can be stacked, swapped and tested alone; [`splice`] moves the packets.
+//!
+//! What this crate deliberately does not do: it opens no device and no socket, and it spawns nothing.
+//! The future that [`splice`] returns is the whole data path; run it where you like, within a tokio
+//! runtime (for its timers).
 #![forbid(unsafe_code)]
+
+mod clock;
+mod guard;
+mod port;
+mod route;
+mod splice;
+pub mod stack;
+mod tap;
+
+pub use guard::{Guard, GuardStats};
+pub use port::PacketPort;
+pub use route::Route;
+pub use splice::{Splice, splice};
+pub use stack::Stack;
+pub use tap::{Direction, Tap};

@@ -28,7 +28,8 @@ use crate::{CloseCause, Config, Event, FlowId, FlowInfo, Refusal, Stats};
 ///   [`reset`](Self::reset). An id whose flow is over makes them harmless no-ops.
 /// * Outputs: [`poll_event`](Self::poll_event), [`poll_transmit`](Self::poll_transmit) and, after
 ///   both have returned `None`, [`poll_timeout`](Self::poll_timeout).
-/// * Getters: [`stats`](Self::stats), [`flow_count`](Self::flow_count), [`flows`](Self::flows).
+/// * Getters: [`stats`](Self::stats), [`flow_count`](Self::flow_count), [`flows`](Self::flows),
+///   [`is_delivered`](Self::is_delivered), [`buffered`](Self::buffered).
 ///
 /// Any number of inputs may precede one draining: segments that arrived together are acknowledged
 /// together.
@@ -133,6 +134,13 @@ impl Engine {
     /// flow ([`CloseCause::Evicted`]) when the budget is exhausted.
     pub fn write(&mut self, now: Instant, id: FlowId, data: Bytes) {
         self.command(now, id, |flow, cx| flow.write(cx, data));
+    }
+
+    /// Whether the app has acknowledged all that was written, and FIN after
+    /// [`finish`](Self::finish). True for an id whose flow is over.
+    pub fn is_delivered(&self, id: FlowId) -> bool {
+        let flow = self.table.resolve(id).and_then(|slot| self.table.get(slot));
+        flow.is_none_or(Flow::is_delivered)
     }
 
     /// No more bytes for the app: FIN after all that was written.

@@ -156,6 +156,12 @@ impl Flow {
         }
     }
 
+    /// Whether the app has acknowledged all that it was sent, an own FIN included.
+    pub(crate) fn is_delivered(&self) -> bool {
+        let fin_owed = self.sender.is_finishing() && !self.sender.fin_acknowledged();
+        self.sender.buffered() == 0 && !fin_owed
+    }
+
     /// Ends the connection with RST.
     pub(crate) fn abort(&mut self, cx: &mut Context<'_>, cause: CloseCause) {
         if self.step(Step::Abort) {

@@ -1,0 +1,152 @@
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use futures::{Sink, SinkExt, Stream, StreamExt};
+use pseudotcp_packet::build::TcpSegment;
+use pseudotcp_packet::{
+    FlowKey, Packet, Quote, TcpFlags, TcpHeader, TcpOptions, Transport, Unreachable,
+};
+use pseudotcp_policy::{RejectKind, Rules, Verdict};
+
+use crate::PacketPort;
+
+/// The most answers that wait to be taken; what is beyond is dropped and counted.
+const MAX_ANSWERS: usize = 256;
+
+/// A packet port that passes, rejects or drops what goes into the port behind it.
+///
+/// It looks at what opens flows: SYN segments and datagrams. Other segments pass; the stack knows
+/// which of them belong to a flow. Whether a flow goes by proxy or directly is not decided here but
+/// by [`Route`](crate::Route), among the transports.
+#[derive(Debug)]
+pub struct Guard<P> {
+    rules: Rules,
+    port: P,
+    answers: VecDeque<Packet>,
+    reader: Option<Waker>,
+    stats: GuardStats,
+}
+
+/// What a [`Guard`] has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GuardStats {
+    /// Packets that were rejected with an answer.
+    pub rejected: u64,
+    /// Packets that were dropped silently, by rule or for want of room for an answer.
+    pub dropped: u64,
+}
+
+impl<P: PacketPort> Guard<P> {
+    /// Guards `port` by `rules`.
+    pub fn new(rules: Rules, port: P) -> Self {
+        let stats = GuardStats::default();
+        Self { rules, port, answers: VecDeque::new(), reader: None, stats }
+    }
+
+    /// The guarded port.
+    pub fn port(&self) -> &P {
+        &self.port
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> GuardStats {
+        self.stats
+    }
+
+    fn verdict(&self, packet: &Packet) -> Verdict {
+        match packet.flow() {
+            Some(flow) if opens_flow(packet) => self.rules.decide(&flow).verdict,
+            _ => Verdict::Proxy,
+        }
+    }
+
+    fn reject(&mut self, packet: &Packet, kind: RejectKind) {
+        match answer(packet, kind) {
+            Some(answer) if self.answers.len() < MAX_ANSWERS => {
+                self.answers.push_back(answer);
+                self.stats.rejected += 1;
+                if let Some(reader) = self.reader.take() {
+                    reader.wake();
+                }
+            }
+            _ => self.stats.dropped += 1,
+        }
+    }
+}
+
+/// Whether a packet may open a flow: a first SYN, or any datagram.
+fn opens_flow(packet: &Packet) -> bool {
+    match packet.transport() {
+        Transport::Tcp(tcp) => {
+            tcp.flags().contains(TcpFlags::SYN) && !tcp.flags().contains(TcpFlags::ACK)
+        }
+        Transport::Udp(_) => true,
+        _ => false,
+    }
+}
+
+/// The answer to a rejected packet, where one may be given.
+fn answer(packet: &Packet, kind: RejectKind) -> Option<Packet> {
+    match (kind, packet.transport()) {
+        (RejectKind::Closed, Transport::Tcp(syn)) => Some(reset(packet.flow()?, &syn)),
+        (RejectKind::Closed, _) => Some(Quote::of(packet)?.unreachable(Unreachable::Port)),
+        (RejectKind::Unreachable(kind), _) => Some(Quote::of(packet)?.unreachable(kind)),
+    }
+}
+
+// RFC 9293 §3.10.7.1: to a SYN that finds no listener, RST with sequence number 0 that acknowledges
+// it.
+fn reset(flow: FlowKey, syn: &TcpHeader<'_>) -> Packet {
+    let segment = TcpSegment {
+        flow: flow.reversed(),
+        seq: pseudotcp_packet::SeqNumber::new(0),
+        ack: Some(syn.seq().advance(1)),
+        flags: TcpFlags::RST | TcpFlags::ACK,
+        window: 0,
+        options: TcpOptions::default(),
+        segment_size: None,
+    };
+    segment.build(bytes::Bytes::new())
+}
+
+impl<P: PacketPort> Sink<Packet> for Guard<P> {
+    type Error = io::Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.port.poll_ready_unpin(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> io::Result<()> {
+        match self.verdict(&packet) {
+            Verdict::Proxy | Verdict::Direct => return self.port.start_send_unpin(packet),
+            Verdict::Reject(kind) => self.reject(&packet, kind),
+            Verdict::Drop => self.stats.dropped += 1,
+        }
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.port.poll_flush_unpin(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.port.poll_close_unpin(cx)
+    }
+}
+
+impl<P: PacketPort> Stream for Guard<P> {
+    type Item = io::Result<Packet>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(answer) = self.answers.pop_front() {
+            return Poll::Ready(Some(Ok(answer)));
+        }
+        if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            self.reader = Some(cx.waker().clone());
+        }
+        self.port.poll_next_unpin(cx)
+    }
+}

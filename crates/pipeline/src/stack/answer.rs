@@ -1,0 +1,87 @@
+//! The one place that turns causes into what the app will really hear.
+//!
+//! What an app hears of each answer was measured on Linux; the table is in ARCHITECTURE.md. Unconnected
+//! UDP sockets hear nothing at all, connected ones only some codes, which is why UDP and TCP differ.
+
+use std::time::Duration;
+
+use pseudotcp_masque::{OpenError, TunnelError};
+use pseudotcp_packet::Unreachable;
+use pseudotcp_tcp::Refusal as TcpRefusal;
+use pseudotcp_udp::Refusal as UdpRefusal;
+
+/// How long a held SYN keeps still after a transient failure, unless the proxy named a time.
+const BACK_OFF: Duration = Duration::from_secs(5);
+/// How long a held SYN keeps still while the proxy is away.
+const PROXY_GONE_BACK_OFF: Duration = Duration::from_millis(200);
+
+/// How a refused TCP open is told to the app.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TcpRefusalStyle {
+    /// By the ICMP error that names the cause, where there is one.
+    #[default]
+    Icmp,
+    /// Always by RST: for systems where ICMP is only a soft error to connect().
+    Reset,
+}
+
+/// The answer to a held SYN whose open failed.
+pub(super) fn tcp(cause: &OpenError, style: TcpRefusalStyle) -> TcpRefusal {
+    let refusal = match cause {
+        OpenError::Refused | OpenError::ConnectFailed { .. } => TcpRefusal::Reset,
+        OpenError::Unreachable | OpenError::Unresolved => {
+            TcpRefusal::Unreachable(Unreachable::Host)
+        }
+        OpenError::NoIpv6 => TcpRefusal::Unreachable(Unreachable::Network),
+        OpenError::Denied | OpenError::Unauthenticated => {
+            TcpRefusal::Unreachable(Unreachable::Prohibited)
+        }
+        OpenError::TimedOut => TcpRefusal::Later { after: BACK_OFF },
+        OpenError::Overloaded { retry_after } => {
+            TcpRefusal::Later { after: retry_after.unwrap_or(BACK_OFF) }
+        }
+        OpenError::ProxyGone(_) => TcpRefusal::Later { after: PROXY_GONE_BACK_OFF },
+        _ => TcpRefusal::Reset,
+    };
+    styled(refusal, style)
+}
+
+/// The answer to a SYN that was held until its open deadline: silence could not end well.
+pub(super) fn tcp_expired(proxy_gone: bool, style: TcpRefusalStyle) -> TcpRefusal {
+    let refusal =
+        if proxy_gone { TcpRefusal::Reset } else { TcpRefusal::Unreachable(Unreachable::Host) };
+    styled(refusal, style)
+}
+
+fn styled(refusal: TcpRefusal, style: TcpRefusalStyle) -> TcpRefusal {
+    match (refusal, style) {
+        (TcpRefusal::Unreachable(_), TcpRefusalStyle::Reset) => TcpRefusal::Reset,
+        (refusal, _) => refusal,
+    }
+}
+
+/// The answer to datagrams whose open failed.
+pub(super) fn udp(cause: &OpenError, ipv6: bool) -> UdpRefusal {
+    match cause {
+        OpenError::Refused | OpenError::ConnectFailed { .. } | OpenError::NoIpv6 => {
+            UdpRefusal::Unreachable(Unreachable::Port)
+        }
+        OpenError::Unreachable | OpenError::Unresolved => {
+            UdpRefusal::Unreachable(audible_host_unreachable(ipv6))
+        }
+        OpenError::Denied | OpenError::Unauthenticated => {
+            UdpRefusal::Unreachable(Unreachable::Prohibited)
+        }
+        _ => UdpRefusal::Drop,
+    }
+}
+
+/// What a datagram flow's end says about its last datagrams; `None` forgets them.
+pub(super) fn udp_end(cause: &TunnelError) -> Option<Unreachable> {
+    matches!(cause, TunnelError::Unreachable).then_some(Unreachable::Port)
+}
+
+/// Connected UDP sockets never hear "host unreachable"; these they do.
+fn audible_host_unreachable(ipv6: bool) -> Unreachable {
+    if ipv6 { Unreachable::Port } else { Unreachable::HostProhibited }
+}

@@ -1,0 +1,54 @@
+use std::time::Duration;
+
+use super::answer::TcpRefusalStyle;
+
+/// The settings of a [`Stack`](super::Stack).
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(super) tcp: pseudotcp_tcp::Config,
+    pub(super) udp: pseudotcp_udp::Config,
+    pub(super) open_timeout: Duration,
+    pub(super) tcp_refusal: TcpRefusalStyle,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            tcp: pseudotcp_tcp::Config::default(),
+            udp: pseudotcp_udp::Config::default(),
+            open_timeout: Duration::from_secs(30),
+            tcp_refusal: TcpRefusalStyle::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Sets what the TCP engine does: MTU, buffers, limits, timeouts.
+    #[must_use]
+    pub fn tcp(mut self, tcp: pseudotcp_tcp::Config) -> Self {
+        self.tcp = tcp;
+        self
+    }
+
+    /// Sets what the UDP demux does: queues, limits, timeouts.
+    #[must_use]
+    pub fn udp(mut self, udp: pseudotcp_udp::Config) -> Self {
+        self.udp = udp;
+        self
+    }
+
+    /// Sets how long a transport may take to open a flow (default 30 s). A longer time helps slow
+    /// targets; a shorter one tells apps sooner.
+    #[must_use]
+    pub fn open_timeout(mut self, timeout: Duration) -> Self {
+        self.open_timeout = timeout;
+        self
+    }
+
+    /// Sets how refused TCP opens are told (default: by the ICMP error that names the cause).
+    #[must_use]
+    pub fn tcp_refusal(mut self, style: TcpRefusalStyle) -> Self {
+        self.tcp_refusal = style;
+        self
+    }
+}

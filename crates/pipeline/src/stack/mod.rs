@@ -1,0 +1,237 @@
+//! The stack: a packet port on one side, a transport on the other.
+
+mod answer;
+mod config;
+mod flows;
+mod limit;
+mod open;
+mod stats;
+mod tcp;
+mod timer;
+mod udp;
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures::{Sink, Stream};
+use pseudotcp_masque::Transport;
+use pseudotcp_packet::{Packet, Protocol};
+
+pub use self::answer::TcpRefusalStyle;
+pub use self::config::Config;
+pub use self::stats::Stats;
+
+use self::flows::{ReadyList, Token};
+use self::limit::IcmpLimit;
+use self::open::{Opened, Opens};
+use self::tcp::TcpSide;
+use self::timer::Timer;
+use self::udp::UdpSide;
+use crate::clock;
+
+/// The most bytes that one flow moves in one direction before the next has its turn.
+const QUANTUM: usize = 64 * 1024;
+/// The most bytes that all flows move before the stack yields.
+const YIELD: usize = 1024 * 1024;
+/// What a turn of a flow that moved nothing counts towards [`YIELD`].
+const TURN: usize = 256;
+
+/// Turns packets into flows of a [`Transport`], and back.
+///
+/// A packet port without a device: the packets of apps go in by the sink, the packets for them come
+/// out of the stream. The stack owns its engines and all its open flows; there is no task, channel or
+/// lock per flow.
+///
+/// * `poll_ready` is always Ready: what does not fit is dropped and counted, as a network would.
+/// * `poll_flush` is the end of a batch: here acknowledgements are settled and tunnels are pumped. It
+///   never waits for a tunnel.
+/// * `poll_next` also does what tunnels and timers have asked for since. It never ends.
+pub struct Stack {
+    tcp: TcpSide,
+    udp: UdpSide,
+    shared: Shared,
+    timer: Timer,
+}
+
+/// What both halves use.
+struct Shared {
+    transport: Arc<dyn Transport>,
+    opens: Opens,
+    ready: Arc<ReadyList>,
+    limit: IcmpLimit,
+    stats: Stats,
+    open_timeout: Duration,
+    tcp_refusal: TcpRefusalStyle,
+}
+
+impl Stack {
+    /// A stack whose flows go through `transport`.
+    ///
+    /// # Errors
+    ///
+    /// Where the operating system has no randomness for the secret that initial sequence numbers
+    /// are made from.
+    pub fn new(config: Config, transport: Arc<dyn Transport>) -> io::Result<Self> {
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret)?;
+        let Config { tcp, udp, open_timeout, tcp_refusal } = config;
+        Ok(Self {
+            tcp: TcpSide::new(pseudotcp_tcp::Engine::new(tcp, secret)),
+            udp: UdpSide::new(pseudotcp_udp::Demux::new(udp)),
+            shared: Shared {
+                transport,
+                opens: Opens::default(),
+                ready: Arc::default(),
+                limit: IcmpLimit::default(),
+                stats: Stats::default(),
+                open_timeout,
+                tcp_refusal,
+            },
+            timer: Timer::default(),
+        })
+    }
+
+    /// The counters so far.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            tcp: self.tcp.engine.stats().clone(),
+            udp: self.udp.demux.stats().clone(),
+            ..self.shared.stats.clone()
+        }
+    }
+
+    /// How many TCP flows exist, held SYNs included.
+    pub fn tcp_flow_count(&self) -> usize {
+        self.tcp.len()
+    }
+
+    /// How many UDP flows exist.
+    pub fn udp_flow_count(&self) -> usize {
+        self.udp.len()
+    }
+
+    /// Does everything that can be done now: timers, events, opens, ready flows.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        let now = clock::now();
+        self.shared.ready.register(cx.waker());
+        self.handle_timeouts(now);
+        let mut budget = YIELD;
+        loop {
+            self.tcp.handle_events(now, &mut self.shared);
+            self.udp.handle_events(now, &mut self.shared);
+            self.handle_opened(now, cx);
+            if self.shared.ready.is_empty() || self.udp.is_congested() {
+                break;
+            }
+            if budget == 0 {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            budget = self.pump_ready(now, budget);
+        }
+        let deadline = [self.tcp.engine.poll_timeout(), self.udp.demux.poll_timeout()];
+        self.timer.arm(deadline.into_iter().flatten().min(), cx);
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) {
+        if self.tcp.engine.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.tcp.engine.handle_timeout(now);
+        }
+        if self.udp.demux.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.udp.demux.handle_timeout(now);
+        }
+    }
+
+    fn handle_opened(&mut self, now: Instant, cx: &mut Context<'_>) {
+        while let Poll::Ready(opened) = self.shared.opens.poll_opened(cx) {
+            match opened {
+                Opened::Tcp(id, result) => self.tcp.opened(now, id, result, &mut self.shared),
+                Opened::Udp(id, result) => self.udp.opened(now, id, result, &mut self.shared),
+            }
+        }
+    }
+
+    /// Gives ready flows their turns; returns what is left of the budget.
+    fn pump_ready(&mut self, now: Instant, mut budget: usize) -> usize {
+        while budget > 0
+            && !self.udp.is_congested()
+            && let Some(token) = self.shared.ready.pop()
+        {
+            let moved = match token {
+                Token::Tcp(id) => self.tcp.pump(now, id, &mut self.shared),
+                Token::Udp(id) => self.udp.pump(now, id, &mut self.shared),
+            };
+            budget = budget.saturating_sub(moved.max(TURN));
+        }
+        budget
+    }
+
+    fn poll_transmit(&mut self) -> Option<Packet> {
+        self.tcp.engine.poll_transmit(clock::now()).or_else(|| self.udp.demux.poll_transmit())
+    }
+}
+
+impl Shared {
+    /// Whether one more ICMP error may go to `app`.
+    fn allow_icmp(&mut self, now: Instant, app: IpAddr) -> bool {
+        let allowed = self.limit.allow(now, app);
+        self.stats.icmp_limited += u64::from(!allowed);
+        allowed
+    }
+}
+
+impl Sink<Packet> for Stack {
+    type Error = io::Error;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> io::Result<()> {
+        match packet.ip().protocol() {
+            Protocol::Tcp => self.tcp.engine.handle_segment(clock::now(), &packet),
+            Protocol::Udp => self.udp.demux.handle_datagram(clock::now(), &packet),
+            _ => self.shared.stats.other_packets += 1,
+        }
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.drive(cx);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
+    }
+}
+
+impl Stream for Stack {
+    type Item = io::Result<Packet>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(packet) = self.poll_transmit() {
+            return Poll::Ready(Some(Ok(packet)));
+        }
+        self.drive(cx);
+        match self.poll_transmit() {
+            Some(packet) => Poll::Ready(Some(Ok(packet))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack")
+            .field("tcp_flows", &self.tcp.len())
+            .field("udp_flows", &self.udp.len())
+            .field("opens", &self.shared.opens.len())
+            .finish_non_exhaustive()
+    }
+}

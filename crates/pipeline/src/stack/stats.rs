@@ -1,0 +1,21 @@
+/// What a [`Stack`](super::Stack) has counted since it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The TCP engine's counters.
+    pub tcp: pseudotcp_tcp::Stats,
+    /// The UDP demux's counters.
+    pub udp: pseudotcp_udp::Stats,
+    /// Opens that the transport refused, for whatever cause.
+    pub opens_failed: u64,
+    /// Payload bytes that went into TCP tunnels.
+    pub tcp_bytes_up: u64,
+    /// Payload bytes that came out of TCP tunnels.
+    pub tcp_bytes_down: u64,
+    /// Datagrams that a tunnel did not take: its queue was full, or they were too large for it.
+    pub datagrams_not_taken: u64,
+    /// Packets that are neither TCP nor UDP; they are dropped.
+    pub other_packets: u64,
+    /// ICMP errors not sent because their app's address had too many already.
+    pub icmp_limited: u64,
+}
