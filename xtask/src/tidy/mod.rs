@@ -1,6 +1,7 @@
 //! What neither the compiler nor clippy checks: sizes, banned words, and what every crate must have.
 
 mod crates;
+mod lessons;
 mod measure;
 mod words;
 
@@ -43,6 +44,7 @@ pub(crate) fn run() -> Result<()> {
     let sources = sources::all()?;
     let mut findings = crates::findings()?;
     findings.extend(sources.iter().flat_map(words::findings));
+    findings.extend(lessons::findings(&sources));
     let mut measured = Vec::new();
     for source in sources.iter().filter(|source| source.is_rust()) {
         let measure = Measure::of(&source.text);
