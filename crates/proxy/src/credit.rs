@@ -9,14 +9,13 @@ use futures::task::AtomicWaker;
 
 use crate::limits::Limits;
 
-/// By how much the held bytes must change before the window is set anew.
-const STEP: usize = 1 << 20;
-
 /// What the tunnels of one client connection hold.
 #[derive(Debug)]
 pub(crate) struct Lane {
+    /// By how much the held bytes must change before the window is set anew.
+    step: usize,
     held: AtomicUsize,
-    /// What was held when the window was set.
+    /// What of it the window was widened by.
     counted: AtomicUsize,
     server: Arc<AtomicUsize>,
     driver: AtomicWaker,
@@ -24,9 +23,10 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// A lane of the server that holds `server` bytes in all.
-    pub(crate) fn new(server: Arc<AtomicUsize>) -> Arc<Self> {
+    pub(crate) fn new(server: Arc<AtomicUsize>, limits: &Limits) -> Arc<Self> {
         let (held, counted) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { held, counted, server, driver: AtomicWaker::new() })
+        let step = usize::try_from(limits.connection_window / 16).unwrap_or(usize::MAX).max(1);
+        Arc::new(Self { step, held, counted, server, driver: AtomicWaker::new() })
     }
 
     /// The window that the connection should have now, if it must change. `driver` is woken when it
@@ -34,12 +34,14 @@ impl Lane {
     pub(crate) fn poll_window(&self, driver: &Waker, limits: &Limits) -> Option<u32> {
         self.driver.register(driver);
         let held = self.held.load(Ordering::Acquire);
-        if held.abs_diff(self.counted.load(Ordering::Acquire)) < STEP {
+        if !self.is_due(held) {
             return None;
         }
-        self.counted.store(held, Ordering::Release);
         let excess = self.server.load(Ordering::Acquire).saturating_sub(limits.buffer_budget);
-        let extra = u32::try_from(held.saturating_sub(excess)).unwrap_or(Limits::MAX_WINDOW);
+        let extra = held.saturating_sub(excess);
+        // What was not granted stays due: it is looked at again whenever the connection is polled.
+        self.counted.store(extra, Ordering::Release);
+        let extra = u32::try_from(extra).unwrap_or(Limits::MAX_WINDOW);
         Some(limits.connection_window.saturating_add(extra).min(Limits::MAX_WINDOW))
     }
 
@@ -51,10 +53,13 @@ impl Lane {
             self.server.fetch_sub(from - to, Ordering::AcqRel);
             self.held.fetch_sub(from - to, Ordering::AcqRel);
         }
-        let held = self.held.load(Ordering::Acquire);
-        if held.abs_diff(self.counted.load(Ordering::Acquire)) >= STEP {
+        if self.is_due(self.held.load(Ordering::Acquire)) {
             self.driver.wake();
         }
+    }
+
+    fn is_due(&self, held: usize) -> bool {
+        held.abs_diff(self.counted.load(Ordering::Acquire)) >= self.step
     }
 }
 
@@ -89,33 +94,42 @@ impl Drop for Hold {
 mod tests {
     use super::*;
 
+    const MIB: usize = 1 << 20;
+
+    fn limits(buffer_budget: usize) -> Limits {
+        Limits { connection_window: 16 << 20, buffer_budget, ..Limits::default() }
+    }
+
     fn window(lane: &Lane, limits: &Limits) -> Option<u32> {
         lane.poll_window(Waker::noop(), limits)
     }
 
     #[test]
     fn held_bytes_are_added_to_the_window() {
-        let limits = Limits { connection_window: 1_000, ..Limits::default() };
-        let lane = Lane::new(Arc::default());
+        let limits = limits(1 << 30);
+        let lane = Lane::new(Arc::default(), &limits);
         let mut hold = Hold::new(Arc::clone(&lane));
-        hold.set(STEP - 1);
+        hold.set(MIB - 1);
         assert_eq!(window(&lane, &limits), None);
-        hold.set(3 * STEP);
-        assert_eq!(window(&lane, &limits), Some(1_000 + 3 * (1 << 20)));
+        hold.set(3 * MIB);
+        assert_eq!(window(&lane, &limits), Some(19 << 20));
         assert_eq!(window(&lane, &limits), None);
         drop(hold);
-        assert_eq!(window(&lane, &limits), Some(1_000));
+        assert_eq!(window(&lane, &limits), Some(16 << 20));
     }
 
     #[test]
     fn the_budget_of_the_server_ends_it() {
-        let limits = Limits { connection_window: 0, buffer_budget: 4 * STEP, ..Limits::default() };
+        let limits = limits(4 * MIB);
         let server = Arc::default();
-        let (one, two) = (Lane::new(Arc::clone(&server)), Lane::new(server));
+        let one = Lane::new(Arc::clone(&server), &limits);
+        let two = Lane::new(server, &limits);
         let (mut first, mut second) = (Hold::new(Arc::clone(&one)), Hold::new(Arc::clone(&two)));
-        first.set(3 * STEP);
-        assert_eq!(window(&one, &limits), Some(3 << 20));
-        second.set(3 * STEP);
-        assert_eq!(window(&two, &limits), Some(1 << 20));
+        first.set(3 * MIB);
+        assert_eq!(window(&one, &limits), Some(19 << 20));
+        second.set(3 * MIB);
+        assert_eq!(window(&two, &limits), Some(17 << 20));
+        drop(first);
+        assert_eq!(window(&two, &limits), Some(19 << 20));
     }
 }

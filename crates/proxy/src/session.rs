@@ -75,7 +75,7 @@ pub(crate) async fn run(
             return failed?.map(drop);
         }
     };
-    let lane = Lane::new(Arc::clone(&shared.held));
+    let lane = Lane::new(Arc::clone(&shared.held), &shared.limits);
     Session { connection, cork, shared, lane, client, requests: 0 }.run(draining).await
 }
 

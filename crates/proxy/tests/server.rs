@@ -1,0 +1,136 @@
+//! The server as a whole: strange clients, limits, and its end.
+
+mod common;
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use common::{Proxy, config, echo, listen, soon, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Whatever happened, the proxy serves on.
+async fn assert_alive(proxy: &Proxy) {
+    let mut tunnel = proxy.client().await.tunnel(echo("127.0.0.1:0").await).await;
+    tunnel.write_static(b"alive").await;
+    assert_eq!(tunnel.read_exact(5).await, b"alive");
+}
+
+#[tokio::test]
+async fn garbage_on_the_port_harms_nobody() {
+    let proxy = Proxy::start(config()).await;
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01\xff\xff\x01", &[0; 20_000]] {
+        let mut socket = TcpStream::connect(proxy.address).await.unwrap();
+        socket.write_all(garbage).await.unwrap();
+        socket.shutdown().await.unwrap();
+        // An alert may come; then the end does.
+        let _ = soon(socket.read_to_end(&mut Vec::new())).await;
+    }
+    until(|| proxy.stats.handshakes_failed() == 3).await;
+    assert_alive(&proxy).await;
+}
+
+#[tokio::test]
+async fn garbage_inside_tls_harms_nobody() {
+    let proxy = Proxy::start(config()).await;
+    let mut tls = soon(proxy.tls(&[b"h2"])).await.unwrap();
+    tls.write_all(&[0x55; 100]).await.unwrap();
+    tls.flush().await.unwrap();
+    let _ = soon(tls.read_to_end(&mut Vec::new())).await;
+    until(|| proxy.stats.handshakes_failed() == 1).await;
+    assert_alive(&proxy).await;
+}
+
+#[tokio::test]
+async fn d43_only_clients_that_negotiate_h2_are_served() {
+    let proxy = Proxy::start(config()).await;
+    soon(proxy.tls(&[b"http/1.1"])).await.expect_err("no common protocol");
+    let mut none = soon(proxy.tls(&[])).await.unwrap();
+    let _ = soon(none.read_to_end(&mut Vec::new())).await;
+    until(|| proxy.stats.handshakes_failed() == 2).await;
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_not_waited_for() {
+    let proxy = Proxy::start(config().handshake_timeout(Duration::from_millis(50))).await;
+    let mut silent = TcpStream::connect(proxy.address).await.unwrap();
+    assert_eq!(soon(silent.read_to_end(&mut Vec::new())).await.unwrap(), 0);
+    assert_eq!(proxy.stats.handshakes_failed(), 1);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_turned_away() {
+    let proxy = Proxy::start(config().max_connections(1)).await;
+    let client = proxy.client().await;
+    let mut second = TcpStream::connect(proxy.address).await.unwrap();
+    let _ = soon(second.read_to_end(&mut Vec::new())).await;
+    assert_eq!(proxy.stats.connections_turned_away(), 1);
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_connection_without_tunnels_is_closed_in_the_end() {
+    let proxy = Proxy::start(config().connection_idle_timeout(Duration::from_millis(50))).await;
+    let client = proxy.client().await;
+    soon(client.driver).await.unwrap();
+    // One with a tunnel is not idle.
+    let mut busy = proxy.client().await;
+    let (listener, address) = listen().await;
+    let mut tunnel = busy.tunnel(address).await;
+    let (mut target, _) = listener.accept().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    target.write_all(b"late").await.unwrap();
+    assert_eq!(tunnel.read_exact(4).await, b"late");
+}
+
+#[tokio::test]
+async fn a_drain_lets_tunnels_finish() {
+    let mut proxy = Proxy::start(config()).await;
+    let mut client = proxy.client().await;
+    let mut tunnel = client.tunnel(echo("127.0.0.1:0").await).await;
+    proxy.stop.take().unwrap().send(()).unwrap();
+    // GOAWAY: no further request, but the open tunnel goes on.
+    let refused = soon(std::future::poll_fn(|cx| {
+        client.requests.poll_ready(cx).map(|ready| ready.err()).map(|error| error.map(drop))
+    }));
+    let _ = refused.await;
+    tunnel.write_static(b"still open").await;
+    assert_eq!(tunnel.read_exact(10).await, b"still open");
+    assert!(!proxy.serving.is_finished());
+    assert_eq!(
+        TcpStream::connect(proxy.address).await.unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+    tunnel.finish();
+    soon(tunnel.read_to_end()).await.unwrap();
+    drop(tunnel);
+    soon(proxy.serving).await.unwrap();
+    soon(client.driver).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_ever() {
+    let mut proxy = Proxy::start(config().drain_timeout(Duration::from_millis(50))).await;
+    let mut client = proxy.client().await;
+    let (listener, address) = listen().await;
+    let _tunnel = client.tunnel(address).await;
+    let (mut target, _) = listener.accept().await.unwrap();
+    proxy.stop.take().unwrap().send(()).unwrap();
+    soon(proxy.serving).await.unwrap();
+    let cut = soon(target.read_to_end(&mut Vec::new())).await.expect_err("a reset");
+    assert_eq!(cut.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(proxy.stats.open_tunnels(), 0);
+}
+
+#[tokio::test]
+async fn dropping_the_server_cuts_everything() {
+    let proxy = Proxy::start(config()).await;
+    let mut client = proxy.client().await;
+    let (listener, address) = listen().await;
+    let mut tunnel = client.tunnel(address).await;
+    let (mut target, _) = listener.accept().await.unwrap();
+    proxy.serving.abort();
+    assert!(soon(tunnel.read_to_end()).await.is_err());
+    assert!(soon(target.read_to_end(&mut Vec::new())).await.is_err());
+    assert!(TcpStream::connect(proxy.address).await.is_err());
+}
