@@ -16,6 +16,7 @@
 //!   time from event to event. A test that fails inside a world prints the last packets.
 //! * [`Faulty`] wraps a packet port of the pipeline and mistreats what passes.
 //! * [`seed`] names the run: every random choice follows from it, and it is printed.
+//! * [`skip`] says why a test cannot run on this machine.
 //!
 //! ```
 //! use std::time::Duration;
@@ -52,12 +53,14 @@ mod fault;
 mod host;
 mod link;
 mod random;
+mod skip;
 mod world;
 
 pub use fault::{FaultCounts, Faults, Faulty};
 pub use host::{HostConfig, SmoltcpHost, TcpId, TcpState, UdpId};
 pub use link::{Link, LinkConfig, LinkStats};
 pub use random::seed;
+pub use skip::skip;
 pub use world::{Node, World, epoch};
 
 #[cfg(doctest)]

@@ -80,7 +80,7 @@ fn super_datagrams_pass_whole_both_ways() {
     in_namespace(async || {
         let mut port = LinuxTun::create(config(true)).unwrap();
         if !port.has_udp_offload() {
-            return support::skip("this kernel has no UDP segmentation offload");
+            return pseudotcp_testkit::skip("this kernel has no UDP segmentation offload");
         }
         for (ours, theirs) in OURS.into_iter().zip(THEIRS) {
             let socket = support::udp_socket(ours);

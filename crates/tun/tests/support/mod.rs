@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use pseudotcp_packet::build::TcpSegment;
 use pseudotcp_packet::{FlowKey, Packet, SeqNumber, TcpFlags, TcpHeader, TcpOptions};
+use pseudotcp_testkit::skip;
 
 /// How long anything may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,12 +25,6 @@ pub(crate) fn in_namespace<T: Future<Output = ()>>(test: impl FnOnce() -> T + Se
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
-}
-
-/// Says why a test did not run; a failure where everything is required to run.
-pub(crate) fn skip(reason: &str) {
-    assert!(std::env::var_os("PSEUDOTCP_REQUIRE_ALL").is_none(), "cannot skip: {reason}");
-    eprintln!("SKIP: {reason}");
 }
 
 /// A socket of the app's, which does not wait for ever.

@@ -1,7 +1,5 @@
 //! What a test needs of the machine, and what happens where it is missing.
 
-use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Something that not every machine has.
@@ -30,19 +28,8 @@ pub(crate) fn met(needs: &[Need]) -> bool {
         return true;
     };
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    assert!(std::env::var_os("PSEUDOTCP_REQUIRE_ALL").is_none(), "{test} must run here: {reason}");
-    skip(&format!("{test}: {reason}"));
+    pseudotcp_testkit::skip(&format!("{test}: {reason}"));
     false
-}
-
-/// Tells the reader (past libtest's capture) and the list that `cargo xtask test` prints.
-fn skip(what: &str) {
-    let line = format!("SKIP: {what}\n");
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    if let Some(list) = std::env::var_os("PSEUDOTCP_SKIPS") {
-        let list = fs::OpenOptions::new().create(true).append(true).open(list);
-        let _ = list.and_then(|mut list| list.write_all(format!("{what}\n").as_bytes()));
-    }
 }
 
 impl Need {
