@@ -75,8 +75,6 @@ pub(crate) struct Datagrams {
     send: SendStream<Bytes>,
     /// Since when each datagram waits.
     waiting: VecDeque<(Instant, Bytes)>,
-    /// Capsules on their way. What has begun must be finished, however late.
-    leaving: Bytes,
     /// Whether `END_STREAM` was sent.
     closed: bool,
     counters: Arc<Counters>,
@@ -92,27 +90,26 @@ impl Datagrams {
             counters: Arc::clone(&counters),
         };
         let inbound = Inbound::new(Arc::clone(permit.link()), recv, queue);
-        let (waiting, leaving) = (VecDeque::new(), Bytes::new());
-        Self { inbound, send, waiting, leaving, closed: false, counters, _permit: permit }
+        let waiting = VecDeque::new();
+        Self { inbound, send, waiting, closed: false, counters, _permit: permit }
     }
 
     /// Sends what the proxy has room for; Ready when nothing waits.
     fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
         loop {
             self.drop_late();
-            let wanted: usize = self.waiting.iter().map(|(_, d)| encoded_len(d.len())).sum();
-            // Zero gives back what is left over; more would starve the neighbours.
-            self.send.reserve_capacity(self.leaving.len() + wanted);
-            if self.leaving.len() + wanted == 0 {
+            let wanted = self.waiting.iter().map(|(_, datagram)| encoded_len(datagram.len())).sum();
+            // Zero gives back what is left over, which would starve the neighbours.
+            self.send.reserve_capacity(wanted);
+            if wanted == 0 {
                 return Poll::Ready(Ok(()));
             }
             let room = ready!(poll_room(&mut self.send, cx)).ok_or_else(|| self.fault())?;
-            if self.leaving.is_empty() {
-                self.leaving = self.merge(room);
+            let mut capsules = self.merge(room);
+            while !capsules.is_empty() {
+                let data = capsules.split_to(capsules.len().min(MAX_DATA));
+                self.send.send_data(data, false).map_err(|_| self.fault())?;
             }
-            let length = room.min(MAX_DATA).min(self.leaving.len());
-            let data = self.leaving.split_to(length);
-            self.send.send_data(data, false).map_err(|_| self.fault())?;
         }
     }
 
@@ -124,7 +121,8 @@ impl Datagrams {
         }
     }
 
-    /// The capsules of as many datagrams as fit into `room`, and of one at least.
+    /// The capsules of as many datagrams as fit into `room`, and of one at least: what of it does
+    /// not fit waits in HTTP/2's own queue, so that a capsule once begun is finished in any case.
     fn merge(&mut self, room: usize) -> Bytes {
         let mut capsules = BytesMut::new();
         while let Some((_, datagram)) = self.waiting.front()
@@ -139,7 +137,6 @@ impl Datagrams {
     /// Why nothing can be sent.
     fn fault(&mut self) -> TunnelError {
         self.waiting.clear();
-        self.leaving.clear();
         match self.inbound.end() {
             Some(Err(fault)) => fault.into(),
             Some(Ok(())) | None => TunnelError::Reset,
@@ -159,7 +156,7 @@ impl Sink<Bytes> for Datagrams {
     type Error = TunnelError;
 
     fn poll_ready(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.inbound.check())
     }
 
     fn start_send(mut self: Pin<&mut Self>, datagram: Bytes) -> Result<(), TunnelError> {
@@ -198,8 +195,9 @@ impl DatagramStream for Datagrams {
 
 impl Drop for Datagrams {
     fn drop(&mut self) {
-        if !(self.closed && matches!(self.inbound.end(), Some(Ok(())))) {
-            self.send.send_reset(match self.inbound.end() {
+        let end = self.inbound.end();
+        if !(self.closed && end == Some(Ok(()))) {
+            self.send.send_reset(match end {
                 // RFC 9297 §3.3: a malformed capsule is a malformed message.
                 Some(Err(Fault::Capsule(_))) => Reason::PROTOCOL_ERROR,
                 _ => Reason::CANCEL,

@@ -117,6 +117,14 @@ impl<Q: Queue> Inbound<Q> {
         }
     }
 
+    /// Fails when the flow has ended other than cleanly.
+    pub(crate) fn check(&self) -> Result<(), TunnelError> {
+        match self.lock().end {
+            Some(Err(fault)) => Err(fault.into()),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
     /// How the flow ended, as far as its owner can know by now.
     pub(crate) fn end(self: &Arc<Self>) -> Option<Result<(), Fault>> {
         Arc::clone(self).drain();

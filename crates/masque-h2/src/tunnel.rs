@@ -140,7 +140,8 @@ impl Sink<Bytes> for Tunnel {
     type Error = TunnelError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
-        self.poll_push(cx)
+        ready!(self.poll_push(cx))?;
+        Poll::Ready(self.inbound.check())
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Bytes) -> Result<(), TunnelError> {
