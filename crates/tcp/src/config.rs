@@ -36,9 +36,9 @@ impl Default for Config {
             max_flows: 65_536,
             backlog: 4_096,
             open_deadline: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(7_440),
-            closing_timeout: Duration::from_secs(240),
-            user_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_mins(124),
+            closing_timeout: Duration::from_mins(4),
+            user_timeout: Duration::from_mins(2),
         }
     }
 }

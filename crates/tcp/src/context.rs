@@ -35,6 +35,13 @@ impl Context<'_> {
         self.outbox.events.push_back(event);
     }
 
+    /// Queues an answer, if there is one.
+    pub(crate) fn answer(&mut self, packet: Option<Packet>) {
+        if let Some(packet) = packet {
+            self.reply(packet);
+        }
+    }
+
     /// Queues a packet that outlives its flow.
     pub(crate) fn reply(&mut self, packet: Packet) {
         if self.outbox.replies.len() < MAX_REPLIES {

@@ -98,7 +98,7 @@ impl Engine {
             if let Some(flow) = self.table.get_mut(slot) {
                 flow.ledger.armed = None;
             }
-            self.with(now, slot, |flow, cx| flow.on_timeout(cx));
+            self.with(now, slot, Flow::on_timeout);
         }
     }
 
@@ -201,10 +201,7 @@ impl Engine {
     fn poll_flows(&mut self, now: Instant) -> Option<Packet> {
         while let Some(&slot) = self.dirty.front() {
             let live = self.table.get(slot).is_some_and(|flow| flow.ledger.queued);
-            if live
-                && let Some(packet) =
-                    self.with(now, slot, |flow, cx| flow.poll_transmit(cx)).flatten()
-            {
+            if live && let Some(packet) = self.with(now, slot, Flow::poll_transmit).flatten() {
                 return Some(packet);
             }
             self.dirty.pop_front();

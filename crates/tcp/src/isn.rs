@@ -64,8 +64,8 @@ impl IsnGenerator {
 
 /// The low and the high half.
 fn halves(value: u64) -> (u32, u32) {
-    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-    (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
+    let low = |value: u64| u32::try_from(value & u64::from(u32::MAX)).unwrap_or_default();
+    (low(value), low(value >> 32))
 }
 
 #[cfg(test)]

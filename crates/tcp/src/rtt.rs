@@ -5,7 +5,7 @@ const INITIAL: Duration = Duration::from_secs(1);
 /// DEVIATION from RFC 6298 §2.4 (1 s): the app is one hop away, and Linux uses the same floor.
 const MIN: Duration = Duration::from_millis(200);
 /// RFC 6298 §2.5: a ceiling of at least 60 s.
-const MAX: Duration = Duration::from_secs(60);
+const MAX: Duration = Duration::from_mins(1);
 /// Doublings after which the ceiling is reached in any case.
 const MAX_BACK_OFF: u8 = 12;
 

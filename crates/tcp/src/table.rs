@@ -57,13 +57,10 @@ impl Table {
 
     /// Makes a flow and returns its slot; `None` when slots have run out.
     pub(crate) fn insert(&mut self, make: impl FnOnce(FlowId) -> Flow) -> Option<u32> {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => {
-                self.slots.push(Slot { generation: 0, flow: None });
-                u32::try_from(self.slots.len() - 1).ok()?
-            }
-        };
+        let slot = self.free.pop().or_else(|| {
+            self.slots.push(Slot { generation: 0, flow: None });
+            u32::try_from(self.slots.len() - 1).ok()
+        })?;
         let place = self.slots.get_mut(slot as usize)?;
         let flow = Box::new(make(FlowId::new(slot, place.generation)));
         let hash = self.hash.hash(flow.key());

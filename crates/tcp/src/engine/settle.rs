@@ -74,7 +74,8 @@ impl Engine {
         if !flow.ledger.unlinked {
             flow.ledger.unlinked = true;
             let remains = (flow.state() == State::TimeWait).then(|| {
-                flow.last_ack(&mut cx).into_iter().for_each(|ack| cx.reply(ack));
+                let ack = flow.last_ack(&mut cx);
+                cx.answer(ack);
                 flow.remains(&cx)
             });
             self.table.unlink(slot);

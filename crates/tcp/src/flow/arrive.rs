@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use pseudotcp_packet::TcpFlags;
+use pseudotcp_packet::{SackBlocks, TcpFlags};
 
 use super::Flow;
 use super::send::Ack;
@@ -125,8 +125,7 @@ impl Flow {
         };
         if self.state == State::SynReceived && ack != self.sender.next() {
             // RFC 9293 §3.10.7.4: <SEQ=SEG.ACK><CTL=RST>, and the state stays.
-            cx.stats.resets_out += 1;
-            reply::reset(segment).into_iter().for_each(|packet| cx.reply(packet));
+            cx.answer(reply::reset(segment));
             return Check::Stop;
         }
         if !self.sender.is_plausible(ack) {
@@ -150,7 +149,7 @@ impl Flow {
             window: segment.window,
             bare: segment.sequence_len() == 0,
             round_trip,
-            sack: if self.sack { segment.options.sack } else { Default::default() },
+            sack: if self.sack { segment.options.sack } else { SackBlocks::default() },
         };
         self.sender.on_ack(cx.now, &ack, cx.stats);
         if self.state == State::SynReceived && self.step(Step::SynAcknowledged) {

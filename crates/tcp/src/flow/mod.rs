@@ -73,6 +73,7 @@ const CHALLENGES_PER_SECOND: u8 = 10;
 
 /// What the engine has noted about a flow, so that it can tell what has changed.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent notes, each with one meaning")]
 pub(crate) struct Ledger {
     /// Bytes charged to the budget.
     pub(crate) charged: usize,

@@ -70,7 +70,7 @@ impl Flow {
             state: State::Held,
             ended: None,
             receiver: Receiver::new(next, config.receive_buffer, window_scale.unwrap_or(0)),
-            sender: Sender::new(start, mss, peer_shift),
+            sender: Sender::new(start, syn.seq, mss, peer_shift),
             timestamps,
             sack: syn.options.sack_permitted,
             opening: Some(Box::new(Opening {
@@ -122,15 +122,21 @@ impl Flow {
         if segment.has(TcpFlags::RST) {
             // RFC 5961 §3.2: only an RST that knows our place counts.
             let exact = segment.seq == syn || segment.seq == self.receiver.next();
-            return if exact { self.cancel(cx) } else { self.ignore(cx) };
+            if exact {
+                cx.stats.resets_in += 1;
+                self.cancel();
+            } else {
+                cx.stats.dropped += 1;
+            }
+            return Arrival::Handled;
         }
         if !segment.is_opening() {
-            reply::reset(segment).into_iter().for_each(|packet| cx.reply(packet));
+            cx.answer(reply::reset(segment));
             return Arrival::Handled;
         }
         if segment.seq != syn {
             // The app has given this attempt up and tries again from the same port.
-            self.cancel(cx);
+            self.cancel();
             return Arrival::Anew;
         }
         self.on_same_syn(cx, segment)
@@ -163,16 +169,9 @@ impl Flow {
         Arrival::Handled
     }
 
-    fn cancel(&mut self, cx: &mut Context<'_>) -> Arrival {
-        cx.stats.resets_in += 1;
+    fn cancel(&mut self) {
         self.step(Step::Abort);
         self.ended.get_or_insert(CloseCause::Cancelled);
-        Arrival::Handled
-    }
-
-    fn ignore(&mut self, cx: &mut Context<'_>) -> Arrival {
-        cx.stats.dropped += 1;
-        Arrival::Handled
     }
 
     fn defer(&mut self, cx: &Context<'_>, after: Duration) {
@@ -209,7 +208,7 @@ fn effective_mss(syn: &Segment<'_>, config: &Config, timestamps: bool) -> u16 {
 
 /// The smallest shift with which 16 bits can show a window of `capacity`.
 fn shift_for(capacity: u32) -> u8 {
-    (0..MAX_SHIFT).find(|&shift| capacity >> shift <= u32::from(u16::MAX)).unwrap_or(MAX_SHIFT)
+    (0..MAX_SHIFT).find(|&shift| u16::try_from(capacity >> shift).is_ok()).unwrap_or(MAX_SHIFT)
 }
 
 #[cfg(test)]

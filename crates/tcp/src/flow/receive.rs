@@ -108,7 +108,7 @@ impl Receiver {
             // The first FIN that was heard counts; a second one elsewhere contradicts it.
             self.fin.get_or_insert(at);
         }
-        self.pull();
+        arrived.in_order += self.pull();
         arrived.finished = self.pass_fin();
         if ahead {
             // RFC 5681 §4.2: at once, and one for each segment ahead of a gap.
@@ -237,16 +237,19 @@ impl Receiver {
         }
     }
 
-    /// Moves what has become contiguous over to the readable bytes.
-    fn pull(&mut self) {
-        let Some(held) = &mut self.assembler else { return };
+    /// Moves what has become contiguous over to the readable bytes, and says how much.
+    fn pull(&mut self) -> u64 {
+        let Some(held) = &mut self.assembler else { return 0 };
+        let mut pulled = 0;
         while let Some(run) = held.pop(self.next) {
+            pulled += run.len() as u64;
             self.next = self.next.advance(octets(run.len()));
             self.unread.push(run);
         }
         if held.is_empty() {
             self.assembler = None;
         }
+        pulled
     }
 
     /// Takes the FIN if all before it has arrived.

@@ -97,13 +97,11 @@ impl Recovery {
     pub(crate) fn hole(&self, una: SeqNumber) -> Option<(SeqNumber, u32)> {
         self.point?;
         let from = later(self.resend, una);
-        match &self.scoreboard {
-            Some(board) => board.hole(from, self.lost),
-            None => {
-                let len = u32::try_from(self.lost.offset_from(from)).ok()?;
-                (len > 0).then_some((from, len))
-            }
+        if let Some(board) = &self.scoreboard {
+            return board.hole(from, self.lost);
         }
+        let len = u32::try_from(self.lost.offset_from(from)).ok()?;
+        (len > 0).then_some((from, len))
     }
 
     /// Everything before `end` was sent again.

@@ -27,10 +27,7 @@ pub(crate) struct Sender {
     mss: u16,
     /// FIN follows the last byte.
     finishing: bool,
-    syn_owed: bool,
-    probe_owed: bool,
-    /// A small segment may go although SWS avoidance would wait.
-    hurry: bool,
+    due: Due,
     buffer: SendBuffer,
     recovery: Recovery,
     rtt: RttEstimator,
@@ -41,6 +38,18 @@ pub(crate) struct Sender {
     /// When the timer fired first without an answer since.
     unanswered: Option<Instant>,
     congestion: Box<dyn Congestion>,
+}
+
+/// What has to be sent besides data and FIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// SYN-ACK.
+    Syn,
+    /// A window probe.
+    Probe,
+    /// Whatever fits, although SWS avoidance would wait.
+    SmallSegment,
 }
 
 /// The acknowledging part of a segment.
@@ -75,22 +84,20 @@ pub(crate) enum TimerVerdict {
 }
 
 impl Sender {
-    /// `start` is the number of our SYN.
-    pub(crate) fn new(start: SeqNumber, mss: u16, shift: u8) -> Self {
+    /// `start` is the number of our SYN, `theirs` that of the app's.
+    pub(crate) fn new(start: SeqNumber, theirs: SeqNumber, mss: u16, shift: u8) -> Self {
         let first = start.advance(1);
         Self {
             una: start,
             next: start,
             window: 0,
             max_window: 0,
-            window_seq: start,
+            window_seq: theirs,
             window_ack: start,
             shift,
             mss,
             finishing: false,
-            syn_owed: false,
-            probe_owed: false,
-            hurry: false,
+            due: Due::Nothing,
             buffer: SendBuffer::new(first),
             recovery: Recovery::new(first),
             rtt: RttEstimator::default(),
@@ -143,11 +150,11 @@ impl Sender {
     }
 
     pub(crate) fn owe_syn(&mut self) {
-        self.syn_owed = true;
+        self.due = Due::Syn;
     }
 
     pub(crate) fn owes_syn(&self) -> bool {
-        self.syn_owed
+        self.due == Due::Syn
     }
 
     /// SYN-ACK was built.
@@ -155,13 +162,17 @@ impl Sender {
         // Karn: a SYN-ACK sent again measures nothing.
         self.timed = (self.next == self.una).then_some((self.una.advance(1), now));
         self.next = self.una.advance(1);
-        self.syn_owed = false;
+        self.due = Due::Nothing;
         self.start_timer(now);
     }
 
-    /// A window probe is owed.
+    /// Whether a window probe is owed; no longer, once told.
     pub(crate) fn take_probe(&mut self) -> bool {
-        std::mem::take(&mut self.probe_owed)
+        let owed = self.due == Due::Probe;
+        if owed {
+            self.due = Due::Nothing;
+        }
+        owed
     }
 
     /// Our FIN was sent, and acknowledged.
@@ -230,9 +241,9 @@ impl Sender {
         self.timed = None;
         if self.in_flight() == 0 && self.window > 0 {
             // RFC 9293 §3.8.6.2.1: the override timeout of SWS avoidance.
-            self.hurry = true;
+            self.due = Due::SmallSegment;
         } else if self.window == 0 {
-            self.probe_owed = true;
+            self.due = Due::Probe;
         } else {
             stats.timeouts += 1;
             self.recovery.on_timeout(self.una, self.next, self.mss());
@@ -256,7 +267,7 @@ impl Sender {
         }
         stats.timeouts += 1;
         stats.retransmissions += 1;
-        self.syn_owed = true;
+        self.due = Due::Syn;
         self.rtt.back_off();
         self.timer = Some(now + self.rtt.timeout());
         TimerVerdict::Wait
@@ -337,7 +348,7 @@ impl Sender {
         if len == 0 && !fin {
             return None;
         }
-        self.hurry = false;
+        self.due = Due::Nothing;
         self.next = seq.advance(len + u32::from(fin));
         self.timed.get_or_insert((self.next, now));
         stats.bytes_out += u64::from(len);
@@ -354,7 +365,7 @@ impl Sender {
         let len = unsent.min(usable).min(max_payload);
         let whole = len == unsent || len >= self.mss() || len >= self.max_window / 2;
         match () {
-            () if !whole && !self.hurry => 0,
+            () if !whole && self.due != Due::SmallSegment => 0,
             () if len < unsent && len > self.mss() => len - len % self.mss(),
             () => len,
         }

@@ -69,11 +69,12 @@ impl State {
             (Step::SynAcknowledged, Self::SynReceived) => Some(Self::Established),
             (Step::FinReceived, Self::Established) => Some(Self::CloseWait),
             (Step::FinReceived, Self::FinWait1) => Some(Self::Closing),
-            (Step::FinReceived, Self::FinWait2) => Some(Self::TimeWait),
             (Step::FinSent, Self::Established) => Some(Self::FinWait1),
             (Step::FinSent, Self::CloseWait) => Some(Self::LastAck),
             (Step::FinAcknowledged, Self::FinWait1) => Some(Self::FinWait2),
-            (Step::FinAcknowledged, Self::Closing) => Some(Self::TimeWait),
+            (Step::FinReceived, Self::FinWait2) | (Step::FinAcknowledged, Self::Closing) => {
+                Some(Self::TimeWait)
+            }
             (Step::FinAcknowledged, Self::LastAck) => Some(Self::Closed),
             (Step::Abort, from) if !from.is_terminal() => Some(Self::Closed),
             _ => None,
