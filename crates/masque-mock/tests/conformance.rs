@@ -1,13 +1,25 @@
 //! The mock against the suite that every transport must pass.
 
+use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::task::noop_waker_ref;
+use futures::{Sink, SinkExt, Stream, StreamExt};
 use pseudotcp_masque::conformance::{self, Fixture, FlowEnd, Role};
-use pseudotcp_masque::{OpenError, Target, Transport, TunnelError};
+use pseudotcp_masque::{
+    AbortCode, ByteStream, ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Target, Transport,
+    TunnelError,
+};
 use pseudotcp_masque_mock::{Ending, Mock, Script};
 
-struct InMemory(Mock);
+struct InMemory {
+    transport: Arc<dyn Transport>,
+    mock: Mock,
+}
 
 const ROLES: [Role; 11] = [
     Role::Echo,
@@ -47,7 +59,7 @@ fn target(role: Role) -> Target {
 #[async_trait]
 impl Fixture for InMemory {
     fn transport(&self) -> Arc<dyn Transport> {
-        Arc::new(self.0.clone())
+        Arc::clone(&self.transport)
     }
 
     fn target(&self, role: Role) -> Option<Target> {
@@ -56,7 +68,7 @@ impl Fixture for InMemory {
 
     async fn witnessed_end(&self) -> FlowEnd {
         loop {
-            let ends = self.0.take_ends();
+            let ends = self.mock.take_ends();
             if let Some(end) = ends.iter().find(|end| end.target == target(Role::Witness)) {
                 return FlowEnd { received: end.received, clean: end.ending == Ending::Finished };
             }
@@ -69,10 +81,105 @@ impl Fixture for InMemory {
     }
 }
 
+fn mock() -> Mock {
+    ROLES
+        .into_iter()
+        .fold(Mock::new(Script::echo()), |mock, role| mock.with(target(role), script(role)))
+}
+
 #[tokio::test(start_paused = true)]
 async fn passes() {
-    let mock = ROLES
-        .into_iter()
-        .fold(Mock::new(Script::echo()), |mock, role| mock.with(target(role), script(role)));
-    conformance::run(&InMemory(mock)).await.assert_complete();
+    let mock = mock();
+    let fixture = InMemory { transport: Arc::new(mock.clone()), mock };
+    conformance::run(&fixture).await.assert_complete();
+}
+
+/// Far sides and transports that break the rules, so that the suite is known to notice.
+#[tokio::test(start_paused = true)]
+async fn every_rule_can_be_broken() {
+    let wrong_roles = [
+        (Role::Echo, Script::discard()),
+        (Role::ReplyAtEnd, Script::echo()),
+        (Role::EndFirst, Script::echo()),
+        (Role::Source, Script::echo()),
+        (Role::Stall, Script::discard()),
+        (Role::Reset, Script::discard()),
+        (Role::Witness, Script::discard().with_break_after(200_000)),
+        (Role::Refuse, Script::echo()),
+        (Role::Silent, Script::echo()),
+        (Role::UdpEcho, Script::discard()),
+        (Role::UdpRefuse, Script::echo()),
+    ];
+    let mut broken = BTreeSet::new();
+    for (role, script) in wrong_roles {
+        let mock = mock().with(target(role), script);
+        let fixture = InMemory { transport: Arc::new(mock.clone()), mock };
+        let failed: Vec<_> = conformance::run(&fixture).await.failed().collect();
+        assert!(!failed.is_empty(), "{role:?}");
+        broken.extend(failed);
+    }
+    let mock = mock();
+    let fixture = InMemory { transport: Arc::new(Polite(mock.clone())), mock };
+    let report = conformance::run(&fixture).await;
+    broken.extend(report.failed());
+    let rules = report.to_string().lines().count();
+    assert_eq!(broken.len(), rules, "only these can be broken: {broken:#?}");
+}
+
+/// A transport that ends its flows cleanly where it should abort them.
+struct Polite(Mock);
+
+struct PoliteBytes(ByteTunnel);
+
+#[async_trait]
+impl Transport for Polite {
+    async fn open_tcp(&self, request: OpenRequest) -> Result<ByteTunnel, OpenError> {
+        Ok(Box::new(PoliteBytes(self.0.open_tcp(request).await?)))
+    }
+
+    async fn open_udp(&self, request: OpenRequest) -> Result<DatagramTunnel, OpenError> {
+        self.0.open_udp(request).await
+    }
+}
+
+impl Sink<Bytes> for PoliteBytes {
+    type Error = TunnelError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
+        self.0.poll_ready_unpin(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: Bytes) -> Result<(), TunnelError> {
+        self.0.start_send_unpin(item)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
+        self.0.poll_flush_unpin(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
+        self.0.poll_close_unpin(cx)
+    }
+}
+
+impl Stream for PoliteBytes {
+    type Item = Result<Bytes, TunnelError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+impl ByteStream for PoliteBytes {
+    fn abort(&mut self, _: AbortCode) {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let _ = self.0.poll_close_unpin(&mut cx);
+        let _ = self.0.poll_next_unpin(&mut cx);
+    }
+}
+
+impl Drop for PoliteBytes {
+    fn drop(&mut self) {
+        self.abort(AbortCode::Cancel);
+    }
 }

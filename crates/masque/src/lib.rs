@@ -9,6 +9,32 @@
 //! are transports; so are wrappers that choose between or translate for others. They are shared
 //! as `Arc<dyn Transport>`, nest freely and are chosen at run time.
 //!
+//! A transport that wraps another:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use async_trait::async_trait;
+//! use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Transport};
+//!
+//! /// Nobody gets at port 25.
+//! struct NoMail(Arc<dyn Transport>);
+//!
+//! #[async_trait]
+//! impl Transport for NoMail {
+//!     async fn open_tcp(&self, request: OpenRequest) -> Result<ByteTunnel, OpenError> {
+//!         if request.target.port() == 25 {
+//!             return Err(OpenError::Denied);
+//!         }
+//!         self.0.open_tcp(request).await
+//!     }
+//!
+//!     async fn open_udp(&self, request: OpenRequest) -> Result<DatagramTunnel, OpenError> {
+//!         self.0.open_udp(request).await
+//!     }
+//! }
+//! ```
+//!
 //! What this crate deliberately does not do: no I/O, no packets, no HTTP. It holds what every
 //! transport and every proxy need in common: the contract ([`Transport`], [`ByteTunnel`],
 //! [`DatagramTunnel`]), the causes of failure ([`OpenError`], [`TunnelError`]), and the wire
@@ -37,3 +63,7 @@ pub use target::{InvalidTarget, OpenRequest, Target};
 pub use tunnel::{
     AbortCode, ByteStream, ByteTunnel, DatagramStream, DatagramTunnel, MAX_CHUNK, Transport,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
