@@ -21,17 +21,22 @@ where
 {
     let limit = Instant::now() + config.open_limit();
     let deadline = request.deadline.map_or(limit, |deadline| limit.min(deadline.into()));
-    let opened = async {
-        let mut cause = OpenError::Unresolved;
-        for address in resolve(&request.target).await? {
-            match open(config, address).await {
-                Ok(socket) => return Ok(socket),
-                Err(error) => cause = weightier(cause, cause::of_open(error, address)),
-            }
-        }
-        Err(cause)
-    };
-    timeout_at(deadline, opened).await.unwrap_or(Err(OpenError::TimedOut))
+    let addresses = timeout_at(deadline, resolve(&request.target));
+    let addresses = addresses.await.unwrap_or(Err(OpenError::TimedOut))?;
+    let mut cause = OpenError::Unresolved;
+    for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        // Every address gets its share of the time, so that a silent one does not hide the next.
+        let now = Instant::now();
+        let share = deadline.saturating_duration_since(now) / left;
+        let failure = match timeout_at(now + share, open(config, *address)).await {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(error)) => cause::of_open(error, *address),
+            Err(_) => OpenError::TimedOut,
+        };
+        cause = weightier(cause, failure);
+    }
+    Err(cause)
 }
 
 /// Opens a TCP connection.

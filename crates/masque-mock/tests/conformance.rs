@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
@@ -19,6 +20,17 @@ use pseudotcp_masque_mock::{Ending, Mock, Script};
 struct InMemory {
     transport: Arc<dyn Transport>,
     mock: Mock,
+    source_sent: AtomicU64,
+    /// What the source sends between two looks at it.
+    source_speed: u64,
+}
+
+impl InMemory {
+    fn new(transport: impl Transport, mock: Mock) -> Self {
+        let transport = Arc::new(transport);
+        // The mock's source sends what is read and nothing ahead.
+        Self { transport, mock, source_sent: AtomicU64::new(0), source_speed: 0 }
+    }
 }
 
 const ROLES: [Role; 11] = [
@@ -66,6 +78,10 @@ impl Fixture for InMemory {
         ROLES.contains(&role).then(|| target(role))
     }
 
+    fn source_sent(&self) -> u64 {
+        self.source_sent.fetch_add(self.source_speed, Ordering::Relaxed)
+    }
+
     async fn witnessed_end(&self) -> FlowEnd {
         loop {
             let ends = self.mock.take_ends();
@@ -90,7 +106,7 @@ fn mock() -> Mock {
 #[tokio::test(start_paused = true)]
 async fn passes() {
     let mock = mock();
-    let fixture = InMemory { transport: Arc::new(mock.clone()), mock };
+    let fixture = InMemory::new(mock.clone(), mock);
     conformance::run(&fixture).await.assert_complete();
 }
 
@@ -113,13 +129,14 @@ async fn every_rule_can_be_broken() {
     let mut broken = BTreeSet::new();
     for (role, script) in wrong_roles {
         let mock = mock().with(target(role), script);
-        let fixture = InMemory { transport: Arc::new(mock.clone()), mock };
+        let fixture = InMemory::new(mock.clone(), mock);
         let failed: Vec<_> = conformance::run(&fixture).await.failed().collect();
         assert!(!failed.is_empty(), "{role:?}");
         broken.extend(failed);
     }
     let mock = mock();
-    let fixture = InMemory { transport: Arc::new(Polite(mock.clone())), mock };
+    let mut fixture = InMemory::new(Polite(mock.clone()), mock);
+    fixture.source_speed = 100_000;
     let report = conformance::run(&fixture).await;
     broken.extend(report.failed());
     let rules = report.to_string().lines().count();

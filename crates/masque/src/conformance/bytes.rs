@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures::future::poll_fn;
 use futures::task::noop_waker_ref;
 use futures::{SinkExt, Stream, StreamExt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Fixture, FlowEnd, Outcome, QUIET, Report, Role, ensure, open_tcp, pattern, reply};
 use crate::{AbortCode, ByteTunnel, MAX_CHUNK, Source, TunnelError};
@@ -20,6 +20,7 @@ pub(super) async fn run(report: &mut Report<'_>) {
     report.check(Role::Witness, "close delivers what was sent before", close_delivers).await;
     report.check(Role::Echo, "poll_ready is Ready while the slot is empty", slot_empty).await;
     report.check(Role::Stall, "a target that does not read fills a bounded space", bounded).await;
+    report.check(Role::Source, "a flow that nobody reads fills a bounded space", unread).await;
     report.check(Role::Source, "stalled flows do not disturb their neighbour", neighbour).await;
     report.check(Role::Reset, "a reset is an error, final for both directions", reset).await;
     report.check(Role::Witness, "abort resets the flow at the target", abort).await;
@@ -88,6 +89,21 @@ async fn bounded(fixture: &dyn Fixture) -> Outcome {
         tokio::task::yield_now().await;
     }
     Ok(())
+}
+
+async fn unread(fixture: &dyn Fixture) -> Outcome {
+    let before = fixture.source_sent();
+    let mut tunnel = open_tcp(fixture, Role::Source).await?;
+    tunnel.next().await.ok_or("the source ended")??;
+    let mut sent = before;
+    loop {
+        sleep(QUIET).await;
+        match fixture.source_sent() {
+            still if still == sent => return Ok(()),
+            more => sent = more,
+        }
+        ensure(sent - before <= fixture.buffer_limit(), "it took more than the limit")?;
+    }
 }
 
 async fn neighbour(fixture: &dyn Fixture) -> Outcome {

@@ -3,6 +3,7 @@ use std::future::{Future, pending};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};
@@ -20,6 +21,7 @@ use crate::{Target, Transport};
 pub struct Loopback {
     transport: Arc<dyn Transport>,
     targets: HashMap<Role, SocketAddr>,
+    source_sent: Arc<AtomicU64>,
     ends: Mutex<mpsc::Receiver<FlowEnd>>,
     _servers: Servers,
 }
@@ -45,6 +47,9 @@ impl Loopback {
         let any_port = SocketAddr::new(ip, 0);
         let mut servers = Servers::default();
         let (ended, ends) = mpsc::channel(64);
+        let source_sent = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&source_sent);
+        let source = move |stream| source(stream, Arc::clone(&counter));
         let witness = move |stream| witness(stream, ended.clone());
         let targets = HashMap::from([
             (Role::Echo, servers.serve(any_port, echo).await?),
@@ -59,7 +64,7 @@ impl Loopback {
             (Role::UdpEcho, servers.udp_echo(any_port).await?),
             (Role::UdpRefuse, servers.udp_refuse(any_port).await?),
         ]);
-        Ok(Self { transport, targets, ends: Mutex::new(ends), _servers: servers })
+        Ok(Self { transport, targets, source_sent, ends: Mutex::new(ends), _servers: servers })
     }
 }
 
@@ -71,6 +76,10 @@ impl Fixture for Loopback {
 
     fn target(&self, role: Role) -> Option<Target> {
         self.targets.get(&role).copied().map(Target::Address)
+    }
+
+    fn source_sent(&self) -> u64 {
+        self.source_sent.load(Ordering::Relaxed)
     }
 
     async fn witnessed_end(&self) -> FlowEnd {
@@ -173,10 +182,10 @@ async fn end_first(mut stream: TcpStream) -> io::Result<()> {
     copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
 }
 
-async fn source(mut stream: TcpStream) -> io::Result<()> {
+async fn source(mut stream: TcpStream, sent: Arc<AtomicU64>) -> io::Result<()> {
     let block = [0; 1 << 14];
     loop {
-        stream.write_all(&block).await?;
+        sent.fetch_add(stream.write(&block).await? as u64, Ordering::Relaxed);
     }
 }
 

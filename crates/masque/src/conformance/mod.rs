@@ -91,7 +91,10 @@ pub trait Fixture: Send + Sync {
     /// Waits for the end of the next flow to [`Role::Witness`].
     async fn witnessed_end(&self) -> FlowEnd;
 
-    /// The most bytes that may lie between our sink and a target that does not read: 64 MiB unless
+    /// How many bytes all flows to [`Role::Source`] have taken from it so far.
+    fn source_sent(&self) -> u64;
+
+    /// The most bytes of one flow and direction that may lie between its two ends: 64 MiB unless
     /// told. It covers the buffers of all kernels on the way.
     fn buffer_limit(&self) -> u64 {
         64 << 20
