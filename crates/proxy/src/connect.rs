@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::Response;
@@ -11,6 +10,7 @@ use pseudotcp_masque::Target;
 use tokio::net::TcpStream;
 use tracing::info;
 
+use crate::data::Data;
 use crate::dial::dial;
 use crate::refusal::Refusal;
 use crate::relay::Relay;
@@ -24,7 +24,7 @@ pub(crate) async fn run(
     admission: Admission,
     target: Target,
     receive: RecvStream,
-    mut respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Data>,
 ) {
     let Admission { shared, lane, client, permit: _permit } = admission;
     let opened = tokio::select! {

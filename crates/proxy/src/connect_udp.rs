@@ -5,7 +5,6 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderValue, Response};
@@ -13,6 +12,7 @@ use pseudotcp_masque::Target;
 use tokio::net::UdpSocket;
 use tracing::info;
 
+use crate::data::Data;
 use crate::refusal::Refusal;
 use crate::resolve::resolve;
 use crate::serve::Shared;
@@ -25,7 +25,7 @@ pub(crate) async fn run(
     admission: Admission,
     target: Target,
     receive: RecvStream,
-    mut respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Data>,
 ) {
     let Admission { shared, lane: _, client, permit: _permit } = admission;
     let opened = tokio::select! {

@@ -4,10 +4,11 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use h2::SendStream;
 use tokio::net::TcpStream;
 
+use crate::data::Data;
 use crate::outbox::{Gone, Outbox};
 use crate::relay::End;
 
@@ -28,7 +29,7 @@ pub(crate) struct Download {
 }
 
 impl Download {
-    pub(crate) fn new(send: SendStream<Bytes>) -> Self {
+    pub(crate) fn new(send: SendStream<Data>) -> Self {
         Self { outbox: Outbox::new(send), read_size: *READ.start(), ended: false }
     }
 

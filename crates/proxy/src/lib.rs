@@ -40,6 +40,7 @@ mod config;
 mod connect;
 mod connect_udp;
 mod credit;
+mod data;
 mod dial;
 mod download;
 mod error;

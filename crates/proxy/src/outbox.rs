@@ -1,7 +1,9 @@
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use h2::{Reason, SendStream};
+
+use crate::data::{Data, Queue};
 
 /// With its frame header, so much DATA fills one TLS record exactly.
 const DATA: usize = 16_384 - 9;
@@ -12,15 +14,16 @@ pub(crate) struct Gone;
 
 /// The way to the client: bytes that wait for its window, and the stream they leave by.
 pub(crate) struct Outbox {
-    stream: SendStream<Bytes>,
+    stream: SendStream<Data>,
+    queue: Queue,
     /// What waits; filled from outside, then [`reserve`](Self::reserve)d for.
     pub(crate) waiting: BytesMut,
     sent: usize,
 }
 
 impl Outbox {
-    pub(crate) fn new(stream: SendStream<Bytes>) -> Self {
-        Self { stream, waiting: BytesMut::new(), sent: 0 }
+    pub(crate) fn new(stream: SendStream<Data>) -> Self {
+        Self { stream, queue: Queue::default(), waiting: BytesMut::new(), sent: 0 }
     }
 
     /// How many bytes HTTP/2 has taken.
@@ -46,7 +49,7 @@ impl Outbox {
             };
             let length = capacity.min(DATA).min(self.waiting.len());
             if length > 0 {
-                let data = self.waiting.split_to(length).freeze();
+                let data = self.queue.data(self.waiting.split_to(length).freeze());
                 self.stream.send_data(data, false).map_err(|_| Gone)?;
                 self.sent += length;
             }
@@ -56,7 +59,12 @@ impl Outbox {
 
     /// Sends `END_STREAM` behind everything else.
     pub(crate) fn finish(&mut self) -> Result<(), Gone> {
-        self.stream.send_data(Bytes::new(), true).map_err(|_| Gone)
+        self.stream.send_data(Queue::end(), true).map_err(|_| Gone)
+    }
+
+    /// Ready when HTTP/2 has written all that it took.
+    pub(crate) fn poll_written(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.queue.poll_empty(cx)
     }
 
     /// Ready when the client has reset the stream, or its connection is gone.

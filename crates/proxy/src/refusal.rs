@@ -3,7 +3,6 @@
 
 use std::io;
 
-use bytes::Bytes;
 use h2::server::SendResponse;
 use http::header::{ALLOW, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER};
 use http::{Response, StatusCode};
@@ -11,6 +10,7 @@ use nix::errno::Errno;
 use pseudotcp_masque::proxy_status::{ErrorType, FIELD_NAME, ProxyStatus};
 
 use crate::auth::Auth;
+use crate::data::Data;
 
 /// The name under which the proxy speaks in Proxy-Status.
 const PROXY_NAME: &str = "pseudotcp";
@@ -130,7 +130,7 @@ impl Refusal {
     }
 
     /// Answers the request. A client that is gone already need not hear it.
-    pub(crate) fn send(self, mut respond: SendResponse<Bytes>) {
+    pub(crate) fn send(self, mut respond: SendResponse<Data>) {
         let _ = respond.send_response(self.response, true);
     }
 }

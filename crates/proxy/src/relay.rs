@@ -3,16 +3,20 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::net::TcpStream;
 
 use crate::credit::Lane;
+use crate::data::Data;
 use crate::download::Download;
 use crate::idle::IdleTimer;
 use crate::serve::Shared;
 use crate::upload::Upload;
+
+/// How long the client may take for what the target said before its reset.
+const LAST_WORDS: Duration = Duration::from_secs(30);
 
 /// How a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub(crate) struct Relay {
     upload: Upload,
     download: Download,
     idle: IdleTimer,
+    /// The target is gone, and its last words are on their way.
+    leaving: bool,
     shared: Arc<Shared>,
 }
 
@@ -42,13 +48,14 @@ impl Relay {
         lane: Arc<Lane>,
         target: TcpStream,
         receive: RecvStream,
-        send: SendStream<Bytes>,
+        send: SendStream<Data>,
     ) -> Self {
         Self {
             target: Target { socket: target, clean: false },
             upload: Upload::new(receive, lane),
             download: Download::new(send),
             idle: IdleTimer::new(shared.limits.tcp_idle),
+            leaving: false,
             shared,
         }
     }
@@ -74,9 +81,17 @@ impl Relay {
         let end = self.poll_both(cx);
         self.account(before);
         match end {
+            Poll::Ready(End::TargetReset) if !self.leaving => self.leave(cx),
             Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => self.idle.poll(cx).map(|()| End::Idle),
         }
+    }
+
+    /// The target is gone. What it said before still reaches the client, if the client reads on.
+    fn leave(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.leaving = true;
+        self.idle.shorten(LAST_WORDS);
+        self.poll(cx)
     }
 
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -84,6 +99,9 @@ impl Relay {
             Poll::Ready(Err(end)) => return Poll::Ready(end),
             up => up,
         };
+        if self.leaving {
+            return self.download.outbox.poll_written(cx).map(|()| End::TargetReset);
+        }
         let broken = self.upload.is_broken();
         match (up, self.download.poll(cx, &self.target.socket, broken)) {
             (_, Poll::Ready(Err(end))) => Poll::Ready(end),

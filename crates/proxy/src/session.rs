@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
@@ -22,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::info;
 
 use crate::credit::Lane;
+use crate::data::Data;
 use crate::identity::ALPN;
 use crate::refusal::Refusal;
 use crate::request::Wish;
@@ -101,14 +101,14 @@ async fn handshake(
     shared: &Shared,
     acceptor: &TlsAcceptor,
     socket: TcpStream,
-) -> Result<(Connection<Corked<Io>, Bytes>, CorkHandle<Io>), Source> {
+) -> Result<(Connection<Corked<Io>, Data>, CorkHandle<Io>), Source> {
     let tls = acceptor.accept(socket).await?;
     // RFC 9113 §3.3: HTTP/2 over TLS is what ALPN says, and nothing else.
     if tls.get_ref().1.alpn_protocol() != Some(ALPN) {
         return Err("the client does not speak HTTP/2".into());
     }
     let (io, cork) = Corked::new(tls, CORK);
-    let mut handshake = pin!(builder(shared).handshake::<_, Bytes>(io));
+    let mut handshake = pin!(builder(shared).handshake::<_, Data>(io));
     let connection = poll_fn(|cx| {
         let established = handshake.as_mut().poll(cx);
         drain(&cork, cx)?;
@@ -146,7 +146,7 @@ fn drain(cork: &CorkHandle<Io>, cx: &mut Context<'_>) -> Result<(), Source> {
 }
 
 struct Session {
-    connection: Connection<Corked<Io>, Bytes>,
+    connection: Connection<Corked<Io>, Data>,
     cork: CorkHandle<Io>,
     shared: Arc<Shared>,
     lane: Arc<Lane>,
@@ -205,7 +205,7 @@ impl Session {
         }
     }
 
-    fn handle(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn handle(&mut self, request: Request<RecvStream>, respond: SendResponse<Data>) {
         self.requests += 1;
         match self.admit(&request) {
             Ok((wish, admission)) => self.spawn(wish, admission, request.into_body(), respond),
@@ -234,7 +234,7 @@ impl Session {
         wish: Wish,
         admission: Admission,
         receive: RecvStream,
-        respond: SendResponse<Bytes>,
+        respond: SendResponse<Data>,
     ) {
         let tasks = &self.shared.tasks;
         match wish {

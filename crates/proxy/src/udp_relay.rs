@@ -13,6 +13,7 @@ use pseudotcp_masque::datagram::{Decoder, encode};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use crate::data::Data;
 use crate::idle::IdleTimer;
 use crate::outbox::{Gone, Outbox};
 use crate::serve::Shared;
@@ -52,7 +53,7 @@ pub(crate) struct UdpRelay {
 }
 
 impl UdpRelay {
-    pub(crate) fn new(shared: Arc<Shared>, receive: RecvStream, send: SendStream<Bytes>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, receive: RecvStream, send: SendStream<Data>) -> Self {
         let idle = IdleTimer::new(shared.limits.udp_idle);
         Self { upload: Upload::new(receive), download: Download::new(send), idle, shared }
     }
@@ -202,7 +203,7 @@ struct Download {
 }
 
 impl Download {
-    fn new(send: SendStream<Bytes>) -> Self {
+    fn new(send: SendStream<Data>) -> Self {
         Self { outbox: Outbox::new(send), scratch: BytesMut::new(), tally: Tally::default() }
     }
 

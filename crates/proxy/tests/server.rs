@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::ErrorKind;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::{Proxy, config, echo, listen, soon, until};
@@ -19,7 +20,7 @@ async fn assert_alive(proxy: &Proxy) {
 #[tokio::test]
 async fn garbage_on_the_port_harms_nobody() {
     let proxy = Proxy::start(config()).await;
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01\xff\xff\x01", &[0; 20_000]] {
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01\xff\xff\x01", &[0; 9_000]] {
         let mut socket = TcpStream::connect(proxy.address).await.unwrap();
         socket.write_all(garbage).await.unwrap();
         socket.shutdown().await.unwrap();
@@ -78,7 +79,8 @@ async fn a_connection_without_tunnels_is_closed_in_the_end() {
     let (listener, address) = listen().await;
     let mut tunnel = busy.tunnel(address).await;
     let (mut target, _) = listener.accept().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Meanwhile another comes and is closed, which takes the idle time at least.
+    soon(proxy.client().await.driver).await.unwrap();
     target.write_all(b"late").await.unwrap();
     assert_eq!(tunnel.read_exact(4).await, b"late");
 }
@@ -90,10 +92,12 @@ async fn a_drain_lets_tunnels_finish() {
     let mut tunnel = client.tunnel(echo("127.0.0.1:0").await).await;
     proxy.stop.take().unwrap().send(()).unwrap();
     // GOAWAY: no further request, but the open tunnel goes on.
-    let refused = soon(std::future::poll_fn(|cx| {
-        client.requests.poll_ready(cx).map(|ready| ready.err()).map(|error| error.map(drop))
-    }));
-    let _ = refused.await;
+    let mut requests = client.requests.clone();
+    until(|| {
+        requests.poll_ready(&mut Context::from_waker(Waker::noop())).map(|r| r.is_err())
+            == Poll::Ready(true)
+    })
+    .await;
     tunnel.write_static(b"still open").await;
     assert_eq!(tunnel.read_exact(10).await, b"still open");
     assert!(!proxy.serving.is_finished());

@@ -131,6 +131,22 @@ async fn a_target_that_closes_on_unread_bytes_is_a_connect_error() {
     assert_eq!(tunnel.reset_reason().await, Some(Reason::CONNECT_ERROR));
 }
 
+#[tokio::test]
+async fn a_reset_does_not_overtake_the_targets_last_words() {
+    let proxy = Proxy::start(config()).await;
+    let mut client = proxy.client().await;
+    for _ in 0..20 {
+        let (mut tunnel, mut target) = pair(&mut client).await;
+        tunnel.write_static(b"never read").await;
+        soon(target.peek(&mut [0])).await.unwrap();
+        target.write_all(&pattern(100_000)).await.unwrap();
+        // Closing on unread bytes is a reset, right behind the answer.
+        drop(target);
+        assert!(tunnel.read_exact(100_000).await == pattern(100_000));
+        assert_eq!(tunnel.reset_reason().await, Some(Reason::CONNECT_ERROR));
+    }
+}
+
 /// How the target's reading ends.
 async fn end_of(target: &mut TcpStream) -> ErrorKind {
     let mut heard = Vec::new();

@@ -24,12 +24,12 @@ use tokio_rustls::client::TlsStream;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for something that must come.
-pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("this takes too long")
 }
 
 /// Waits until a condition holds that others bring about.
-pub async fn until(mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
     soon(async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -38,20 +38,20 @@ pub async fn until(mut condition: impl FnMut() -> bool) {
     .await;
 }
 
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config::self_signed(["localhost"]).unwrap()
 }
 
-pub struct Proxy {
-    pub address: SocketAddr,
-    pub stats: Arc<Stats>,
-    pub stop: Option<oneshot::Sender<()>>,
-    pub serving: JoinHandle<()>,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) serving: JoinHandle<()>,
     certificate: CertificateDer<'static>,
 }
 
 impl Proxy {
-    pub async fn start(config: Config) -> Self {
+    pub(crate) async fn start(config: Config) -> Self {
         let certificate = CertificateDer::from(config.certificate_der().to_vec());
         let server = Server::bind(config, "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let (address, stats) = (server.local_addr(), server.stats());
@@ -60,7 +60,7 @@ impl Proxy {
         Self { address, stats, stop: Some(stop), serving, certificate }
     }
 
-    pub async fn tls(&self, protocols: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn tls(&self, protocols: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -75,7 +75,7 @@ impl Proxy {
         TlsConnector::from(Arc::new(config)).connect(name, socket).await
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let io = soon(self.tls(&[b"h2"])).await.unwrap();
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(1 << 20).initial_connection_window_size(16 << 20);
@@ -86,13 +86,13 @@ impl Proxy {
 }
 
 #[derive(Debug)]
-pub struct Client {
-    pub requests: SendRequest<Bytes>,
-    pub driver: JoinHandle<()>,
+pub(crate) struct Client {
+    pub(crate) requests: SendRequest<Bytes>,
+    pub(crate) driver: JoinHandle<()>,
 }
 
 impl Client {
-    pub async fn request(&mut self, request: Request<()>) -> Answer {
+    pub(crate) async fn request(&mut self, request: Request<()>) -> Answer {
         poll_fn(|cx| self.requests.poll_ready(cx)).await.unwrap();
         let (response, send) = self.requests.send_request(request, false).unwrap();
         let (head, receive) = soon(response).await.unwrap().into_parts();
@@ -100,17 +100,17 @@ impl Client {
     }
 
     /// CONNECT, whatever comes of it.
-    pub async fn connect(&mut self, authority: impl ToString) -> Answer {
+    pub(crate) async fn connect(&mut self, authority: impl ToString) -> Answer {
         self.request(Request::connect(authority.to_string()).body(()).unwrap()).await
     }
 
     /// CONNECT that must succeed.
-    pub async fn tunnel(&mut self, target: SocketAddr) -> Tunnel {
+    pub(crate) async fn tunnel(&mut self, target: SocketAddr) -> Tunnel {
         self.connect(target).await.open()
     }
 
     /// Extended CONNECT, whatever comes of it.
-    pub async fn extended(&mut self, protocol: &'static str, path: &str) -> Answer {
+    pub(crate) async fn extended(&mut self, protocol: &'static str, path: &str) -> Answer {
         // RFC 8441 §3: not before the proxy's SETTINGS have come.
         until(|| self.requests.is_extended_connect_protocol_enabled()).await;
         let request = Request::builder()
@@ -122,25 +122,25 @@ impl Client {
     }
 
     /// connect-udp to a host as it stands in the path.
-    pub async fn connect_udp(&mut self, host: &str, port: u16) -> Answer {
+    pub(crate) async fn connect_udp(&mut self, host: &str, port: u16) -> Answer {
         self.extended("connect-udp", &format!("/.well-known/masque/udp/{host}/{port}/")).await
     }
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub head: Response<()>,
-    pub tunnel: Tunnel,
+pub(crate) struct Answer {
+    pub(crate) head: Response<()>,
+    pub(crate) tunnel: Tunnel,
 }
 
 impl Answer {
-    pub fn open(self) -> Tunnel {
+    pub(crate) fn open(self) -> Tunnel {
         assert_eq!(self.head.status(), StatusCode::OK, "{:?}", self.head);
         self.tunnel
     }
 
     /// The status and the Proxy-Status of a refusal, which has no body.
-    pub async fn refusal(mut self) -> (u16, String) {
+    pub(crate) async fn refusal(mut self) -> (u16, String) {
         assert_eq!(soon(self.tunnel.read_to_end()).await.unwrap(), b"");
         let cause = self.head.headers().get("proxy-status").expect("a cause");
         (self.head.status().as_u16(), cause.to_str().unwrap().to_owned())
@@ -148,14 +148,14 @@ impl Answer {
 }
 
 #[derive(Debug)]
-pub struct Tunnel {
-    pub send: SendStream<Bytes>,
-    pub receive: RecvStream,
+pub(crate) struct Tunnel {
+    pub(crate) send: SendStream<Bytes>,
+    pub(crate) receive: RecvStream,
 }
 
 impl Tunnel {
     /// Sends all of it, as the proxy's windows allow.
-    pub async fn write(&mut self, mut data: Bytes) -> Result<(), h2::Error> {
+    pub(crate) async fn write(&mut self, mut data: Bytes) -> Result<(), h2::Error> {
         while !data.is_empty() {
             self.send.reserve_capacity(data.len().min(64 * 1024));
             let capacity = match poll_fn(|cx| self.send.poll_capacity(cx)).await {
@@ -167,16 +167,16 @@ impl Tunnel {
         Ok(())
     }
 
-    pub async fn write_static(&mut self, data: &'static [u8]) {
+    pub(crate) async fn write_static(&mut self, data: &'static [u8]) {
         soon(self.write(Bytes::from_static(data))).await.unwrap();
     }
 
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.send.send_data(Bytes::new(), true).unwrap();
     }
 
     /// The next DATA; `None` at the end of the stream.
-    pub async fn read(&mut self) -> Option<Result<Bytes, h2::Error>> {
+    pub(crate) async fn read(&mut self) -> Option<Result<Bytes, h2::Error>> {
         let data = self.receive.data().await?;
         if let Ok(data) = &data {
             self.receive.flow_control().release_capacity(data.len()).unwrap();
@@ -184,7 +184,7 @@ impl Tunnel {
         Some(data)
     }
 
-    pub async fn read_exact(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) async fn read_exact(&mut self, length: usize) -> Vec<u8> {
         let mut all = Vec::new();
         while all.len() < length {
             all.extend(soon(self.read()).await.expect("more to come").unwrap());
@@ -193,7 +193,7 @@ impl Tunnel {
         all
     }
 
-    pub async fn read_to_end(&mut self) -> Result<Vec<u8>, h2::Error> {
+    pub(crate) async fn read_to_end(&mut self) -> Result<Vec<u8>, h2::Error> {
         let mut all = Vec::new();
         while let Some(data) = self.read().await {
             all.extend(data?);
@@ -201,21 +201,21 @@ impl Tunnel {
         Ok(all)
     }
 
-    /// The code of the RST_STREAM that ends the stream; what comes before it is passed over.
-    pub async fn reset_reason(&mut self) -> Option<Reason> {
+    /// The code of the `RST_STREAM` that ends the stream; what comes before it is passed over.
+    pub(crate) async fn reset_reason(&mut self) -> Option<Reason> {
         soon(self.read_to_end()).await.expect_err("a reset").reason()
     }
 }
 
 /// A TCP target that hands out what connects to it.
-pub async fn listen() -> (TcpListener, SocketAddr) {
+pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
 /// A TCP target that sends back what it hears, and ends when its peer does.
-pub async fn echo(address: &str) -> SocketAddr {
+pub(crate) async fn echo(address: &str) -> SocketAddr {
     let listener = TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -230,11 +230,12 @@ pub async fn echo(address: &str) -> SocketAddr {
 }
 
 /// A port where nobody listens.
-pub async fn closed_port() -> SocketAddr {
+pub(crate) async fn closed_port() -> SocketAddr {
     listen().await.1
 }
 
 /// Bytes that show every shift and every gap.
-pub fn pattern(length: usize) -> Bytes {
-    (0..length).map(|i| (i * 31 + i / 251) as u8).collect()
+#[expect(clippy::cast_possible_truncation, reason = "taken modulo 256")]
+pub(crate) fn pattern(length: usize) -> Bytes {
+    (0..length).map(|i| ((i * 31 + i / 251) % 256) as u8).collect()
 }
