@@ -89,10 +89,16 @@ impl DialError {
     }
 }
 
-/// A connection that takes flows.
+/// A connection that takes flows. Dropped, it closes with its last flow.
 pub(crate) struct Dialled {
     pub(crate) link: Arc<Link>,
     pub(crate) send: SendRequest<Bytes>,
+}
+
+impl Drop for Dialled {
+    fn drop(&mut self) {
+        self.link.release();
+    }
 }
 
 /// Makes connections as a configuration says.

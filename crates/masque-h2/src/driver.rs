@@ -47,7 +47,7 @@ where
     connection: Option<h2::client::Connection<Wire<T>, Bytes>>,
     cork: CorkHandle<Metered<T>>,
     /// To read the peer's SETTINGS and GOAWAY by. Such a handle keeps an idle connection from
-    /// closing by itself, so it is let go when the connection drains.
+    /// closing by itself, so it is let go when nobody will open another flow.
     probe: Option<SendRequest<Bytes>>,
     meter: Arc<Meter>,
     liveness: Liveness,
@@ -102,6 +102,9 @@ where
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         if self.link.is_condemned() {
             return Poll::Ready(Ending::Condemned);
+        }
+        if self.link.is_released() {
+            self.probe = None;
         }
         if let Poll::Ready(ending) = self.poll_connection(cx) {
             return Poll::Ready(ending);

@@ -51,6 +51,7 @@ pub(crate) struct Link {
     woken: Mutex<Vec<Arc<dyn Drain>>>,
     driving: AtomicBool,
     condemned: AtomicBool,
+    released: AtomicBool,
     pub(crate) driver: AtomicWaker,
 }
 
@@ -68,6 +69,7 @@ impl Link {
             woken: Mutex::new(Vec::new()),
             driving: AtomicBool::new(false),
             condemned: AtomicBool::new(false),
+            released: AtomicBool::new(false),
             driver: AtomicWaker::new(),
         })
     }
@@ -148,6 +150,16 @@ impl Link {
 
     pub(crate) fn is_condemned(&self) -> bool {
         self.condemned.load(Ordering::Relaxed)
+    }
+
+    /// Lets the connection close once its last flow has ended: nobody will open another.
+    pub(crate) fn release(&self) {
+        self.released.store(true, Ordering::Relaxed);
+        self.driver.wake();
+    }
+
+    pub(crate) fn is_released(&self) -> bool {
+        self.released.load(Ordering::Relaxed)
     }
 
     /// Puts a stream on the list of those to drain.

@@ -18,7 +18,7 @@ use pseudotcp_masque::{ByteTunnel, OpenError, OpenRequest, Target, Transport as 
 use pseudotcp_masque_h2::{Client, Config};
 use rcgen::CertifiedKey;
 use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -35,23 +35,35 @@ type Play = Arc<dyn Fn(Tls) -> Playing + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) pem: String,
+    certificate: CertificateDer<'static>,
     server: Arc<ServerConfig>,
 }
 
 impl Identity {
     pub(crate) fn new(alpn: &[&[u8]]) -> Self {
+        Self::with_chain(alpn, &[])
+    }
+
+    /// A fresh identity that shows another's certificate behind its own.
+    pub(crate) fn with_chain_behind(alpn: &[&[u8]], other: &Self) -> Self {
+        Self::with_chain(alpn, std::slice::from_ref(&other.certificate))
+    }
+
+    fn with_chain(alpn: &[&[u8]], behind: &[CertificateDer<'static>]) -> Self {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
         let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+        let certificate = cert.der().clone();
+        let chain = [std::slice::from_ref(&certificate), behind].concat();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key)
+            .with_single_cert(chain, key)
             .unwrap();
         server.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        Self { pem: cert.pem(), server: Arc::new(server) }
+        Self { pem: cert.pem(), certificate, server: Arc::new(server) }
     }
 }
 

@@ -1,0 +1,190 @@
+//! Proxies that are not what they should be: each a clear, typed outcome.
+
+mod support;
+
+use std::error::Error as _;
+
+use pseudotcp_masque::{OpenError, OpenRequest, Transport as _, TunnelError};
+use pseudotcp_masque_h2::{Client, State};
+use support::raw::{self, DATA, END_HEADERS, END_STREAM, HEADERS, STATUS_200, USUAL_SETTINGS};
+use support::{Identity, Proxy, accept, deadline, echo, open, serve, soon};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// The outcome of an open, and what the sources say.
+async fn outcome(client: &Client) -> (OpenError, String) {
+    let error = soon(open(client, "target.test")).await.map(drop).unwrap_err();
+    let mut text = String::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &cause.to_string();
+        source = cause.source();
+    }
+    (error, text)
+}
+
+#[tokio::test]
+async fn a_proxy_that_answers_garbage() {
+    let proxy = Proxy::start(|mut tls| async move {
+        let _gone = tls.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\nno such thing here").await;
+        let _gone = tls.flush().await;
+        let _rest = tls.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let client = proxy.client();
+    let (error, text) = outcome(&client).await;
+    assert!(matches!(error, OpenError::Protocol(_)), "{error:?}");
+    assert!(text.contains("no HTTP/2"), "{text}");
+    assert!(matches!(&*client.state().borrow(), State::Failed { .. }));
+}
+
+#[tokio::test]
+async fn d43_a_proxy_without_http2_is_named_so() {
+    for alpn in [&[][..], &[&b"http/1.1"[..]]] {
+        let any_port = ([127, 0, 0, 1], 0).into();
+        let identity = Identity::new(alpn);
+        let proxy = Proxy::start_at(any_port, identity, |mut tls| async move {
+            let _rest = tls.read_to_end(&mut Vec::new()).await;
+        })
+        .await;
+        let client = proxy.client();
+        let error = soon(client.ready(deadline())).await.unwrap_err();
+        if alpn.is_empty() {
+            assert!(matches!(error, OpenError::Protocol(_)), "{error:?}");
+        }
+        let State::Failed { cause } = client.state().borrow().clone() else { panic!() };
+        assert!(cause.contains("HTTP/2") || cause.contains("TLS"), "{cause}");
+    }
+}
+
+#[tokio::test]
+async fn another_certificate_is_not_trusted() {
+    let proxy = Proxy::answering(echo).await;
+    let other = Identity::new(&[b"h2"]);
+    let config = proxy.config().pin(other.pem.as_bytes()).unwrap();
+    let (error, text) = outcome(&Client::new(config).unwrap()).await;
+    assert!(matches!(error, OpenError::ProxyGone(Some(_))), "{error:?}");
+    assert!(text.contains("certificate"), "{text}");
+}
+
+/// Whoever sends the pinned certificate behind one of their own does not hold its key.
+#[tokio::test]
+async fn a_pinned_certificate_must_be_the_first_of_the_chain() {
+    let genuine = Identity::new(&[b"h2"]);
+    let forged = Identity::with_chain_behind(&[b"h2"], &genuine);
+    let any_port = ([127, 0, 0, 1], 0).into();
+    let proxy = Proxy::start_at(any_port, forged, |tls| serve(tls, support::builder(), echo)).await;
+    let config = proxy.config().pin(genuine.pem.as_bytes()).unwrap();
+    let (error, _) = outcome(&Client::new(config).unwrap()).await;
+    assert!(matches!(error, OpenError::ProxyGone(Some(_))), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_passes_as_extra_authority_or_unverified() {
+    let proxy = Proxy::answering(echo).await;
+    let trusting = proxy.config().extra_ca(proxy.identity.pem.as_bytes()).unwrap();
+    for config in [trusting, proxy.config().insecure()] {
+        soon(open(&Client::new(config).unwrap(), "echo.test")).await.unwrap();
+    }
+    let named = proxy.config().extra_ca(proxy.identity.pem.as_bytes()).unwrap();
+    let client = Client::new(named.server_name("other.test").unwrap()).unwrap();
+    let (error, text) = outcome(&client).await;
+    assert!(matches!(error, OpenError::ProxyGone(Some(_))), "{error:?}");
+    assert!(text.contains("certificate"), "{text}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_accepts_and_says_nothing_costs_the_deadline() {
+    let proxy = Proxy::start(|mut tls| async move {
+        let _rest = tls.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let client = proxy.client();
+    let soon_over =
+        (tokio::time::Instant::now() + std::time::Duration::from_millis(100)).into_std();
+    let error = soon(client.ready(soon_over)).await.unwrap_err();
+    assert!(matches!(error, OpenError::ProxyGone(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn connect_udp_is_not_sent_where_it_is_not_offered() {
+    let proxy = Proxy::start(|mut tls| async move {
+        raw::begin(&mut tls, &[]).await;
+        assert!(raw::request(&mut tls).await.is_none(), "a request was sent");
+    })
+    .await;
+    let client = proxy.client();
+    let request = OpenRequest::new(std::net::SocketAddr::from(([192, 0, 2, 1], 53)));
+    let error = soon(client.open_udp(request)).await.map(drop).unwrap_err();
+    assert!(matches!(&error, OpenError::Protocol(e) if e.to_string().contains("connect-udp")));
+}
+
+/// A raw proxy that opens one UDP flow, sends this body and then acts.
+async fn udp_after(body: &'static [u8], end: bool) -> Option<Result<bytes::Bytes, TunnelError>> {
+    let proxy = Proxy::start(move |mut tls| async move {
+        raw::begin(&mut tls, USUAL_SETTINGS).await;
+        let stream = raw::request(&mut tls).await.unwrap();
+        raw::send(&mut tls, HEADERS, END_HEADERS, stream, STATUS_200).await;
+        for byte in body {
+            raw::send(&mut tls, DATA, 0, stream, &[*byte]).await;
+        }
+        if end {
+            raw::send(&mut tls, DATA, END_STREAM, stream, &[]).await;
+        }
+        while raw::receive(&mut tls).await.is_some() {}
+    })
+    .await;
+    let client = proxy.client();
+    let mut tunnel = soon(client.open_udp(support::request("udp.test"))).await.unwrap();
+    soon(futures::StreamExt::next(&mut tunnel)).await
+}
+
+#[tokio::test]
+async fn capsules_that_are_cut_or_malformed_end_the_flow() {
+    let ended = udp_after(b"\x00\x05\x00ab", true).await;
+    assert!(matches!(ended, Some(Err(TunnelError::Protocol(_)))), "{ended:?}");
+    let without_context = udp_after(b"\x00\x00", false).await;
+    assert!(matches!(without_context, Some(Err(TunnelError::Protocol(_)))), "{without_context:?}");
+}
+
+#[tokio::test]
+async fn d40_capsules_cut_at_every_byte_arrive_whole() {
+    // An unknown capsule, an unknown context and a datagram, one byte a frame.
+    let arrived = udp_after(b"\x17\x02xy\x00\x02\x02z\x00\x04\x00abc", false).await;
+    assert_eq!(arrived.unwrap().unwrap(), "abc");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_midway_ends_all_its_flows() {
+    let proxy = Proxy::start(|mut tls| async move {
+        raw::begin(&mut tls, USUAL_SETTINGS).await;
+        for _ in 0..2 {
+            let stream = raw::request(&mut tls).await.unwrap();
+            raw::send(&mut tls, HEADERS, END_HEADERS, stream, STATUS_200).await;
+        }
+        // A DATA frame on a stream that was never opened: HTTP/2 gives the connection up.
+        raw::send(&mut tls, DATA, 0, 9_999, b"?").await;
+        while raw::receive(&mut tls).await.is_some() {}
+    })
+    .await;
+    let client = proxy.client();
+    let mut first = soon(open(&client, "one.test")).await.unwrap();
+    let mut second = soon(open(&client, "two.test")).await.unwrap();
+    for tunnel in [&mut first, &mut second] {
+        let ended = soon(futures::StreamExt::next(tunnel)).await;
+        assert!(matches!(ended, Some(Err(TunnelError::ProxyGone))), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn d41_bytes_right_behind_the_response_are_not_lost() {
+    let proxy = Proxy::answering(|request, mut respond| async move {
+        let mut send = accept(&mut respond);
+        send.send_data(bytes::Bytes::from_static(b"at once"), true).unwrap();
+        let _kept_open = request.into_body().data().await;
+    })
+    .await;
+    let client = proxy.client();
+    let mut tunnel = soon(open(&client, "eager.test")).await.unwrap();
+    let first = soon(futures::StreamExt::next(&mut tunnel)).await;
+    assert_eq!(first.unwrap().unwrap(), "at once");
+}
