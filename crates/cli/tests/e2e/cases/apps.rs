@@ -5,7 +5,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::lab::{Lab, SERVER_V4, SERVERS};
+use crate::support::lab::{Lab, SERVERS};
 use crate::support::need::{self, Need};
 use crate::support::process::Process;
 use crate::support::proxy::Kind;
@@ -83,7 +83,7 @@ fn iperf(kind: Kind) {
         [&[][..], &["--reverse"], &["--parallel", "8"], &["--parallel", "8", "--reverse"]]
     {
         let mut iperf = lab.client.command("iperf3");
-        iperf.args(["--client", SERVER_V4, "--time", "2", "--json"]).args(arguments);
+        iperf.args(["--client", SERVERS[0], "--time", "2", "--json"]).args(arguments);
         let report: serde_json::Value = serde_json::from_str(&output(&mut iperf)).expect("JSON");
         let bytes = report["end"]["sum_received"]["bytes"].as_u64().expect("a count of bytes");
         assert!(bytes > 1_000_000, "iperf3 {arguments:?} carried {bytes} bytes");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::support::lab::{Lab, SERVER_V4, SERVERS};
+use crate::support::lab::{Lab, SERVERS};
 use crate::support::need::{self, Need};
 use crate::support::pattern::{self, LARGE};
 use crate::support::proxy::Kind;
@@ -89,7 +89,7 @@ fn download_until_close(kind: Kind) {
     lab.serve_web();
     let _proxy = proxy::start(&lab, kind);
     let _client = client::up(&lab, &[]);
-    let url = format!("http://{SERVER_V4}/until-close/{LARGE}");
+    let url = format!("http://{}/until-close/{LARGE}", SERVERS[0]);
     assert_eq!(curl::download(&lab, &url, &[]), (LARGE, pattern::large_sum()));
 }
 

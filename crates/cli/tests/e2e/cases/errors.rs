@@ -29,12 +29,12 @@ const fn script(status: u16, fields: &'static [(&'static str, &'static str)]) ->
 }
 
 const REFUSED: [Errno; 2] = [Errno::ECONNREFUSED; 2];
-const UNREACHABLE: [Errno; 2] = [Errno::EHOSTUNREACH; 2];
+const NO_ROUTE: [Errno; 2] = [Errno::EHOSTUNREACH; 2];
 const DENIED: [Errno; 2] = [Errno::EHOSTUNREACH, Errno::EACCES];
 
 /// The same for UDP; an unreachable IPv6 host is told as a port (a connected socket hears no more).
 const UDP_REFUSED: [Option<Errno>; 2] = [Some(Errno::ECONNREFUSED); 2];
-const UDP_UNREACHABLE: [Option<Errno>; 2] = [Some(Errno::EHOSTUNREACH), Some(Errno::ECONNREFUSED)];
+const UDP_NO_ROUTE: [Option<Errno>; 2] = [Some(Errno::EHOSTUNREACH), Some(Errno::ECONNREFUSED)];
 const UDP_DENIED: [Option<Errno>; 2] = [Some(Errno::EHOSTUNREACH), Some(Errno::EACCES)];
 const SILENCE: [Option<Errno>; 2] = [None; 2];
 
@@ -54,14 +54,14 @@ const CAUSES: [Cause; 8] = [
     Cause {
         name: "unreachable",
         script: script(502, &[("proxy-status", "p; error=destination_ip_unroutable")]),
-        tcp: UNREACHABLE,
-        udp: UDP_UNREACHABLE,
+        tcp: NO_ROUTE,
+        udp: UDP_NO_ROUTE,
     },
     Cause {
         name: "unresolved",
         script: script(502, &[("proxy-status", "p; error=dns_error; rcode=\"NXDOMAIN\"")]),
-        tcp: UNREACHABLE,
-        udp: UDP_UNREACHABLE,
+        tcp: NO_ROUTE,
+        udp: UDP_NO_ROUTE,
     },
     Cause { name: "denied", script: script(403, &[]), tcp: DENIED, udp: UDP_DENIED },
     Cause { name: "unauthenticated", script: script(407, &[]), tcp: DENIED, udp: UDP_DENIED },
@@ -83,12 +83,6 @@ fn scripted(lab: &Lab) -> Process {
     let tls = lab.certificate.server.clone();
     lab.spawn(async { scripted::serve(from_std(listener), tls, script_of).await });
     client::up(lab, &[])
-}
-
-/// Adds routes to the proxy's namespace over which it cannot reach what lies behind.
-fn cut_off(lab: &Lab) {
-    lab.proxy.ip("route add unreachable 10.80.3.0/24");
-    lab.proxy.ip("-6 route add unreachable fd80:3::/64");
 }
 
 fn address(host: &str, port: u16) -> SocketAddr {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::client;
 use crate::support::clock::{self, timed};
-use crate::support::lab::{Lab, SERVER_V4};
+use crate::support::lab::{Lab, SERVERS};
 use crate::support::need;
 use crate::support::proxy::{self, Kind};
 
@@ -33,7 +33,7 @@ fn open_flows_are_reset_and_new_ones_work_again() {
 
 /// Connects, trying again while the flow is refused: the program may notice the return late.
 fn connect(lab: &Lab) -> TcpStream {
-    let address = SocketAddr::new(SERVER_V4.parse().expect("an address"), 9);
+    let address = SocketAddr::new(SERVERS[0].parse().expect("an address"), 9);
     let limit = clock::now() + Duration::from_secs(5);
     loop {
         match lab.client.run(|| TcpStream::connect(address)) {

@@ -1,12 +1,13 @@
 //! The small network in which every test runs.
 //!
 //! ```text
-//!   client ──────────── proxy ──────────── server
-//!   10.80.1.2        .1.1   .2.1          10.80.2.2
-//!   fd80:1::2       1::1     2::1         fd80:2::2
+//!   client ──────────────── proxy ──────────────── server
+//!   192.0.2.2        192.0.2.1  198.51.100.1       198.51.100.2
+//!   2001:db8:1::2           1::1  2::1             2001:db8:2::2
 //! ```
 //!
-//! The client has no route to the server's network: only through a TUN and the proxy.
+//! The client has no route to the server's network: only through a TUN and the proxy. The addresses
+//! are those of documentation (RFC 5737, RFC 3849), which no proxy takes for private ones.
 
 use std::future::Future;
 use std::net::{TcpListener, UdpSocket};
@@ -20,16 +21,23 @@ use super::netns::Namespace;
 use crate::targets;
 
 /// The proxy, as the client sees it.
-pub(crate) const PROXY_V4: &str = "10.80.1.1";
-/// The server, as the proxy sees it.
-pub(crate) const SERVER_V4: &str = "10.80.2.2";
-/// The same over IPv6.
-pub(crate) const SERVER_V6: &str = "fd80:2::2";
-/// The server's addresses of both families.
-pub(crate) const SERVERS: [&str; 2] = [SERVER_V4, SERVER_V6];
+pub(crate) const PROXY: &str = "192.0.2.1";
+/// The server over IPv4 and over IPv6.
+pub(crate) const SERVERS: [&str; 2] = ["198.51.100.2", "2001:db8:2::2"];
+/// Hosts to which the proxy has no route, once it is [cut off](Lab::cut_off).
+pub(crate) const UNREACHABLE: [&str; 2] = ["203.0.113.3", "2001:db8:3::3"];
+/// Private hosts, to which our proxy denies the way.
+pub(crate) const PRIVATE: [&str; 2] = ["10.80.4.4", "fd80:4::4"];
 
 /// The networks behind the proxy.
-pub(crate) const ROUTES: [&str; 2] = ["10.80.0.0/16", "fd80::/16"];
+pub(crate) const ROUTES: [&str; 6] = [
+    "198.51.100.0/24",
+    "2001:db8:2::/64",
+    "203.0.113.0/24",
+    "2001:db8:3::/64",
+    "10.80.4.0/24",
+    "fd80:4::/64",
+];
 
 /// Three namespaces in a row, and the targets in the last.
 pub(crate) struct Lab {
@@ -45,15 +53,15 @@ impl Lab {
     /// A fresh network; nothing runs in it yet.
     pub(crate) fn new() -> Self {
         let folder = Folder::new();
-        let certificate = Certificate::new(&folder.path, &[PROXY_V4, SERVER_V4, SERVER_V6]);
+        let certificate = Certificate::new(&folder.path, &[PROXY, SERVERS[0], SERVERS[1]]);
         let [client, proxy, server] = ["client", "proxy", "server"].map(Namespace::new);
         Namespace::link(
-            (&client, "outside", &["10.80.1.2/24", "fd80:1::2/64"]),
-            (&proxy, "client", &["10.80.1.1/24", "fd80:1::1/64"]),
+            (&client, "outside", &["192.0.2.2/24", "2001:db8:1::2/64"]),
+            (&proxy, "client", &["192.0.2.1/24", "2001:db8:1::1/64"]),
         );
         Namespace::link(
-            (&proxy, "server", &["10.80.2.1/24", "fd80:2::1/64"]),
-            (&server, "proxy", &["10.80.2.2/24", "fd80:2::2/64"]),
+            (&proxy, "server", &["198.51.100.1/24", "2001:db8:2::1/64"]),
+            (&server, "proxy", &["198.51.100.2/24", "2001:db8:2::2/64"]),
         );
         let targets =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -86,6 +94,12 @@ impl Lab {
     pub(crate) fn serve_half_close(&self) {
         let listener = self.server.listen(9);
         self.spawn(async { targets::half_close::serve(from_std(listener)).await });
+    }
+
+    /// Takes away the proxy's way to some hosts.
+    pub(crate) fn cut_off(&self) {
+        self.proxy.ip("-4 route add unreachable 203.0.113.0/24");
+        self.proxy.ip("-6 route add unreachable 2001:db8:3::/64");
     }
 
     /// Runs something beside the test, until the lab is dropped.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::lab::{Lab, PROXY_V4};
+use super::lab::{Lab, PROXY};
 use super::need;
 use super::process::Process;
 
@@ -59,5 +59,5 @@ fn envoy(lab: &Lab) -> Process {
 
 /// The proxy's address for clients.
 pub(crate) fn url() -> String {
-    format!("https://{PROXY_V4}:{PORT}")
+    format!("https://{PROXY}:{PORT}")
 }

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{CAUSES, DENIED, REFUSED, UNREACHABLE, address, cut_off, errno, port_of, scripted};
+use super::{CAUSES, DENIED, NO_ROUTE, REFUSED, address, errno, port_of, scripted};
 use crate::support::client;
 use crate::support::clock::timed;
-use crate::support::lab::{Lab, SERVERS};
+use crate::support::lab::{Lab, PRIVATE, SERVERS, UNREACHABLE};
 use crate::support::need::{self, Need};
 use crate::support::proxy::{self, Kind};
 
@@ -56,7 +56,7 @@ fn refused(kind: Kind) {
 #[test]
 fn unreachable_host_through_our_proxy() {
     if need::met(&[]) {
-        unreachable(Kind::Ours, UNREACHABLE);
+        unreachable(Kind::Ours, NO_ROUTE);
     }
 }
 
@@ -70,11 +70,25 @@ fn unreachable_host_through_envoy() {
 
 fn unreachable(kind: Kind, expected: [Errno; 2]) {
     let lab = Lab::new();
-    cut_off(&lab);
+    lab.cut_off();
     let _proxy = proxy::start(&lab, kind);
     let _client = client::up(&lab, &[]);
-    for (host, expected) in ["10.80.3.3", "fd80:3::3"].into_iter().zip(expected) {
+    for (host, expected) in UNREACHABLE.iter().zip(expected) {
         fails(&lab, address(host, 80), expected, "unreachable");
+    }
+}
+
+/// Our proxy opens no way to private networks unless it is told so.
+#[test]
+fn private_host_through_our_proxy() {
+    if !need::met(&[]) {
+        return;
+    }
+    let lab = Lab::new();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let _client = client::up(&lab, &[]);
+    for (host, expected) in PRIVATE.iter().zip(DENIED) {
+        fails(&lab, address(host, 80), expected, "denied");
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{CAUSES, UDP_REFUSED, UDP_UNREACHABLE, address, cut_off, errno, port_of, scripted};
+use super::{CAUSES, UDP_DENIED, UDP_NO_ROUTE, UDP_REFUSED, address, errno, port_of, scripted};
 use crate::support::client;
-use crate::support::lab::{Lab, SERVERS};
+use crate::support::lab::{Lab, PRIVATE, SERVERS, UNREACHABLE};
 use crate::support::need;
 use crate::support::proxy::{self, Kind};
 
@@ -50,11 +50,24 @@ fn unreachable_host_through_our_proxy() {
         return;
     }
     let lab = Lab::new();
-    cut_off(&lab);
+    lab.cut_off();
     let _proxy = proxy::start(&lab, Kind::Ours);
     let _client = client::up(&lab, &[]);
-    for (host, expected) in ["10.80.3.3", "fd80:3::3"].into_iter().zip(UDP_UNREACHABLE) {
+    for (host, expected) in UNREACHABLE.iter().zip(UDP_NO_ROUTE) {
         hears(&lab, address(host, 7), expected, "unreachable");
+    }
+}
+
+#[test]
+fn private_host_through_our_proxy() {
+    if !need::met(&[]) {
+        return;
+    }
+    let lab = Lab::new();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let _client = client::up(&lab, &[]);
+    for (host, expected) in PRIVATE.iter().zip(UDP_DENIED) {
+        hears(&lab, address(host, 7), expected, "denied");
     }
 }
 
