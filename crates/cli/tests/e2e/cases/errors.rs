@@ -1,5 +1,6 @@
 //! What apps hear when a flow cannot be opened: one errno for each cause.
 
+mod silence;
 mod tcp;
 mod udp;
 
@@ -29,12 +30,14 @@ const fn script(status: u16, fields: &'static [(&'static str, &'static str)]) ->
 }
 
 const REFUSED: [Errno; 2] = [Errno::ECONNREFUSED; 2];
-const NO_ROUTE: [Errno; 2] = [Errno::EHOSTUNREACH; 2];
+const UNREACHABLE: [Errno; 2] = [Errno::EHOSTUNREACH; 2];
+/// No route to an IPv6 address is taken for a proxy without IPv6, so that the app tries IPv4 at once.
+const NO_ROUTE: [Errno; 2] = [Errno::EHOSTUNREACH, Errno::ENETUNREACH];
 const DENIED: [Errno; 2] = [Errno::EHOSTUNREACH, Errno::EACCES];
 
 /// The same for UDP; an unreachable IPv6 host is told as a port (a connected socket hears no more).
 const UDP_REFUSED: [Option<Errno>; 2] = [Some(Errno::ECONNREFUSED); 2];
-const UDP_NO_ROUTE: [Option<Errno>; 2] = [Some(Errno::EHOSTUNREACH), Some(Errno::ECONNREFUSED)];
+const UDP_UNREACHABLE: [Option<Errno>; 2] = [Some(Errno::EHOSTUNREACH), Some(Errno::ECONNREFUSED)];
 const UDP_DENIED: [Option<Errno>; 2] = [Some(Errno::EHOSTUNREACH), Some(Errno::EACCES)];
 const SILENCE: [Option<Errno>; 2] = [None; 2];
 
@@ -42,7 +45,7 @@ const SILENCE: [Option<Errno>; 2] = [None; 2];
 const FIRST_PORT: u16 = 1_000;
 
 /// The table of `crates/pipeline/src/stack/answer.rs`, as far as an answer comes at once.
-const CAUSES: [Cause; 8] = [
+const CAUSES: [Cause; 9] = [
     Cause {
         name: "refused",
         script: script(502, &[("proxy-status", "p; error=connection_refused")]),
@@ -53,15 +56,21 @@ const CAUSES: [Cause; 8] = [
     Cause { name: "connect failed, 503", script: script(503, &[]), tcp: REFUSED, udp: UDP_REFUSED },
     Cause {
         name: "unreachable",
+        script: script(502, &[("proxy-status", "p; error=destination_unavailable")]),
+        tcp: UNREACHABLE,
+        udp: UDP_UNREACHABLE,
+    },
+    Cause {
+        name: "no route",
         script: script(502, &[("proxy-status", "p; error=destination_ip_unroutable")]),
         tcp: NO_ROUTE,
-        udp: UDP_NO_ROUTE,
+        udp: UDP_UNREACHABLE,
     },
     Cause {
         name: "unresolved",
         script: script(502, &[("proxy-status", "p; error=dns_error; rcode=\"NXDOMAIN\"")]),
-        tcp: NO_ROUTE,
-        udp: UDP_NO_ROUTE,
+        tcp: UNREACHABLE,
+        udp: UDP_UNREACHABLE,
     },
     Cause { name: "denied", script: script(403, &[]), tcp: DENIED, udp: UDP_DENIED },
     Cause { name: "unauthenticated", script: script(407, &[]), tcp: DENIED, udp: UDP_DENIED },

@@ -24,8 +24,8 @@ use crate::targets;
 pub(crate) const PROXY: &str = "192.0.2.1";
 /// The server over IPv4 and over IPv6.
 pub(crate) const SERVERS: [&str; 2] = ["198.51.100.2", "2001:db8:2::2"];
-/// Hosts to which the proxy has no route, once it is [cut off](Lab::cut_off).
-pub(crate) const UNREACHABLE: [&str; 2] = ["203.0.113.3", "2001:db8:3::3"];
+/// Hosts to which the proxy has no route, or after [`Lab::cut_off`] one that says so.
+pub(crate) const ELSEWHERE: [&str; 2] = ["203.0.113.3", "2001:db8:3::3"];
 /// Private hosts, to which our proxy denies the way.
 pub(crate) const PRIVATE: [&str; 2] = ["10.80.4.4", "fd80:4::4"];
 
@@ -96,7 +96,7 @@ impl Lab {
         self.spawn(async { targets::half_close::serve(from_std(listener)).await });
     }
 
-    /// Takes away the proxy's way to some hosts.
+    /// Makes the hosts [`ELSEWHERE`] unreachable for the proxy.
     pub(crate) fn cut_off(&self) {
         self.proxy.ip("-4 route add unreachable 203.0.113.0/24");
         self.proxy.ip("-6 route add unreachable 2001:db8:3::/64");

@@ -16,14 +16,19 @@ pub(crate) struct Script {
     pub(crate) fields: &'static [(&'static str, &'static str)],
 }
 
+/// Gives the answer for the port of a target; called once for each request.
+pub(crate) trait Scripts: Fn(u16) -> Script + Clone + Send + 'static {}
+
+impl<F: Fn(u16) -> Script + Clone + Send + 'static> Scripts for F {}
+
 /// Serves until the lab ends.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
-    scripts: fn(u16) -> Script,
+    scripts: impl Scripts,
 ) {
     while let Ok((stream, _)) = listener.accept().await {
-        let tls = TlsAcceptor::from(Arc::clone(&tls));
+        let (tls, scripts) = (TlsAcceptor::from(Arc::clone(&tls)), scripts.clone());
         tokio::spawn(async move {
             let _ = connection(stream, tls, scripts).await;
         });
@@ -33,7 +38,7 @@ pub(crate) async fn serve(
 async fn connection(
     stream: TcpStream,
     tls: TlsAcceptor,
-    scripts: fn(u16) -> Script,
+    scripts: impl Scripts,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut builder = h2::server::Builder::new();
     builder.enable_connect_protocol();

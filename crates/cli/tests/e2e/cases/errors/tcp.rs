@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{CAUSES, DENIED, NO_ROUTE, REFUSED, address, errno, port_of, scripted};
+use super::{CAUSES, DENIED, NO_ROUTE, REFUSED, UNREACHABLE, address, errno, port_of, scripted};
 use crate::support::client;
 use crate::support::clock::timed;
-use crate::support::lab::{Lab, PRIVATE, SERVERS, UNREACHABLE};
+use crate::support::lab::{ELSEWHERE, Lab, PRIVATE, SERVERS};
 use crate::support::need::{self, Need};
 use crate::support::proxy::{self, Kind};
 
@@ -56,7 +56,7 @@ fn refused(kind: Kind) {
 #[test]
 fn unreachable_host_through_our_proxy() {
     if need::met(&[]) {
-        unreachable(Kind::Ours, NO_ROUTE);
+        unreachable(Kind::Ours, UNREACHABLE);
     }
 }
 
@@ -73,8 +73,21 @@ fn unreachable(kind: Kind, expected: [Errno; 2]) {
     lab.cut_off();
     let _proxy = proxy::start(&lab, kind);
     let _client = client::up(&lab, &[]);
-    for (host, expected) in UNREACHABLE.iter().zip(expected) {
+    for (host, expected) in ELSEWHERE.iter().zip(expected) {
         fails(&lab, address(host, 80), expected, "unreachable");
+    }
+}
+
+#[test]
+fn no_route_through_our_proxy() {
+    if !need::met(&[]) {
+        return;
+    }
+    let lab = Lab::new();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let _client = client::up(&lab, &[]);
+    for (host, expected) in ELSEWHERE.iter().zip(NO_ROUTE) {
+        fails(&lab, address(host, 80), expected, "no route");
     }
 }
 

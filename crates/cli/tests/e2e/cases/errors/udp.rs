@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{CAUSES, UDP_DENIED, UDP_NO_ROUTE, UDP_REFUSED, address, errno, port_of, scripted};
+use super::{CAUSES, UDP_DENIED, UDP_REFUSED, UDP_UNREACHABLE, address, errno, port_of, scripted};
 use crate::support::client;
-use crate::support::lab::{Lab, PRIVATE, SERVERS, UNREACHABLE};
+use crate::support::lab::{ELSEWHERE, Lab, PRIVATE, SERVERS};
 use crate::support::need;
 use crate::support::proxy::{self, Kind};
 
@@ -53,7 +53,7 @@ fn unreachable_host_through_our_proxy() {
     lab.cut_off();
     let _proxy = proxy::start(&lab, Kind::Ours);
     let _client = client::up(&lab, &[]);
-    for (host, expected) in UNREACHABLE.iter().zip(UDP_NO_ROUTE) {
+    for (host, expected) in ELSEWHERE.iter().zip(UDP_UNREACHABLE) {
         hears(&lab, address(host, 7), expected, "unreachable");
     }
 }
