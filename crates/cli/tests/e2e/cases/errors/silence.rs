@@ -14,7 +14,7 @@ use crate::support::clock::timed;
 use crate::support::lab::{Lab, SERVERS, from_std};
 use crate::support::need;
 use crate::support::process::Process;
-use crate::support::proxy::PORT;
+use crate::support::proxy::{self, Kind, PORT};
 use crate::targets::scripted;
 
 /// How long an open may take before the app hears of it, and how late that may be.
@@ -54,7 +54,9 @@ fn absent_proxy_refuses_at_the_deadline() {
         return;
     }
     let lab = Lab::new();
+    let proxy = proxy::start(&lab, Kind::Ours);
     let _client = client::up(&lab, &[]);
+    drop(proxy);
     thread::scope(|scope| {
         for server in SERVERS {
             let lab = &lab;
