@@ -6,7 +6,8 @@ use crate::chunks::Chunks;
 use crate::segment::Segment;
 
 /// Units of the window scale kept back, so that rounding need not take back what was offered.
-const SLACK_UNITS: u32 = 16;
+/// Segments of 1,460 bytes misfit every unit; this is enough for 256 KiB of them.
+const SLACK_UNITS: u32 = 128;
 
 /// The direction from the app: what has arrived, and what may.
 #[derive(Debug)]
@@ -201,9 +202,10 @@ impl Receiver {
 
     /// The window that could be offered now: free capacity, and what the budget allows.
     fn space(&self, room: usize) -> u32 {
-        let slack = SLACK_UNITS << self.shift;
+        let slack = if self.shift == 0 { 0 } else { SLACK_UNITS << self.shift };
         let own = self.capacity.saturating_sub(slack + octets(self.unread.len()));
-        own.min(octets(room.saturating_add(self.behind_gap())))
+        let shown = u32::from(u16::MAX) << self.shift;
+        own.min(shown).min(octets(room.saturating_add(self.behind_gap())))
     }
 
     fn promise(&mut self, window: u32) {

@@ -330,7 +330,8 @@ impl Sender {
         self.recovery.resent(end.advance(u32::from(fin)));
         self.timed = None;
         stats.retransmissions += 1;
-        Some(Planned { seq, push: end == self.buffer.end(), body, fin })
+        let push = end == self.buffer.end() && !body.is_empty();
+        Some(Planned { seq, body, push, fin })
     }
 
     fn plan_new(&mut self, now: Instant, max_payload: u32, stats: &mut Stats) -> Option<Planned> {
@@ -354,7 +355,7 @@ impl Sender {
         stats.bytes_out += u64::from(len);
         // DESIGN: bytes sent ≤ acked + window.
         debug_assert!(self.in_flight() <= self.window.max(self.max_window));
-        Some(Planned { seq, body, push: len == unsent, fin })
+        Some(Planned { seq, body, push: len > 0 && len == unsent, fin })
     }
 
     /// How much to send at once.

@@ -129,6 +129,7 @@ impl fmt::Display for State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt::Write as _;
 
     const STATES: [State; 11] = [
         State::Held,
@@ -161,7 +162,8 @@ mod tests {
             for mut state in STATES {
                 let before = state;
                 if state.take(step).is_ok() {
-                    table += &format!("{:<16} {before:<13} -> {state}\n", format!("{step:?}"));
+                    let step = format!("{step:?}");
+                    writeln!(table, "{step:<16} {before:<13} -> {state}").unwrap();
                 }
             }
         }

@@ -3,7 +3,9 @@
 //! Numbers are relative: the app's SYN is number 0 of its direction, ours number 0 of the other.
 //! Segments that come out are told as text, `flags seq[+len] ack n win w options`.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,8 +25,8 @@ pub(crate) struct Bench {
     pub(crate) now: Instant,
     /// The number of the app's SYN.
     pub(crate) irs: SeqNumber,
-    /// The number of our SYN, once it was seen.
-    pub(crate) iss: Option<SeqNumber>,
+    /// The numbers of our SYNs.
+    iss: HashMap<FlowKey, SeqNumber>,
     pub(crate) port: u16,
     pub(crate) ipv6: bool,
 }
@@ -103,7 +105,7 @@ impl Seg {
 
     /// Blocks in our numbers: what of our stream the app has.
     pub(crate) fn sack(mut self, bench: &Bench, blocks: &[(u32, u32)]) -> Self {
-        let iss = bench.iss.unwrap();
+        let iss = bench.iss();
         self.options.sack =
             blocks.iter().map(|&(start, end)| (iss.advance(start), iss.advance(end))).collect();
         self
@@ -124,8 +126,13 @@ impl Seg {
         self
     }
 
-    pub(crate) fn ack_number(mut self, number: u32) -> Self {
+    pub(crate) fn ack_of(mut self, number: u32) -> Self {
         self.ack = Some(number);
+        self
+    }
+
+    pub(crate) fn without_ack(mut self) -> Self {
+        self.ack = None;
         self
     }
 }
@@ -133,13 +140,13 @@ impl Seg {
 impl Bench {
     pub(crate) fn new(config: Config) -> Self {
         let engine = Engine::new(config, [9; 16]);
-        let (irs, iss) = (SeqNumber::new(IRS), None);
+        let (irs, iss) = (SeqNumber::new(IRS), HashMap::new());
         Self { engine, now: epoch(), irs, iss, port: 5_000, ipv6: false }
     }
 
     /// The five-tuple; the app is the source.
     pub(crate) fn flow(&self) -> FlowKey {
-        let (app, server) = if self.ipv6 {
+        let (app, server): (IpAddr, IpAddr) = if self.ipv6 {
             ("fd00::1".parse().unwrap(), "2001:db8::7".parse().unwrap())
         } else {
             ([10, 0, 0, 1].into(), [192, 0, 2, 7].into())
@@ -147,12 +154,17 @@ impl Bench {
         FlowKey::new(Protocol::Tcp, (app, self.port).into(), (server, 80).into())
     }
 
+    /// The number of our SYN in the present flow, once it was seen.
+    pub(crate) fn iss(&self) -> SeqNumber {
+        self.iss.get(&self.flow()).copied().unwrap_or_default()
+    }
+
     /// The packet that the app would send.
     pub(crate) fn packet(&self, seg: Seg) -> Packet {
         let packet = TcpSegment {
             flow: self.flow(),
             seq: self.irs.advance(seg.seq),
-            ack: seg.ack.map(|ack| self.iss.unwrap_or_default().advance(ack)),
+            ack: seg.ack.map(|ack| self.iss().advance(ack)),
             flags: seg.flags,
             window: seg.window,
             options: seg.options,
@@ -189,7 +201,7 @@ impl Bench {
         if let Transport::Tcp(tcp) = packet.transport()
             && tcp.flags().contains(TcpFlags::SYN)
         {
-            self.iss = Some(tcp.seq());
+            self.iss.insert(packet.flow().unwrap().reversed(), tcp.seq());
         }
         Some(packet)
     }
@@ -261,7 +273,7 @@ impl Bench {
     fn tell(&self, packet: &Packet) -> String {
         let Transport::Tcp(tcp) = packet.transport() else { return packet.to_string() };
         assert_eq!(packet.flow().unwrap(), self.flow().reversed());
-        let seq = tcp.seq().offset_from(self.iss.unwrap_or_default());
+        let seq = tcp.seq().offset_from(self.iss());
         let mut text = format!("{} {seq}", tcp.flags());
         if packet.payload_len() > 0 {
             write!(text, "+{}", packet.payload_len()).unwrap();
