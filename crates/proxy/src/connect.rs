@@ -44,7 +44,7 @@ pub(crate) async fn run(
     info!(%client, %target, "CONNECT");
     shared.stats.tcp_tunnels.add(1);
     let _open = OpenTunnel(Arc::clone(&shared.stats));
-    let end = Relay::new(shared, lane, socket, receive, send).run().await;
+    let end = Relay::new(shared, lane, receive, send).run(socket).await;
     info!(%client, %target, ?end, "tunnel ended");
 }
 

@@ -1,11 +1,13 @@
 //! An open TCP tunnel: both directions, and how they end.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use h2::{Reason, RecvStream, SendStream};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::credit::Lane;
@@ -33,7 +35,6 @@ pub(crate) enum End {
 
 /// Carries bytes both ways until the tunnel ends.
 pub(crate) struct Relay {
-    target: Target,
     upload: Upload,
     download: Download,
     idle: IdleTimer,
@@ -46,12 +47,10 @@ impl Relay {
     pub(crate) fn new(
         shared: Arc<Shared>,
         lane: Arc<Lane>,
-        target: TcpStream,
         receive: RecvStream,
         send: SendStream<Data>,
     ) -> Self {
         Self {
-            target: Target { socket: target, clean: false },
             upload: Upload::new(receive, lane),
             download: Download::new(send),
             idle: IdleTimer::new(shared.limits.tcp_idle),
@@ -61,10 +60,14 @@ impl Relay {
     }
 
     /// Runs to the end, and tells both sides which one it was.
-    pub(crate) async fn run(mut self) -> End {
-        let end = poll_fn(|cx| self.poll(cx)).await;
+    pub(crate) async fn run(mut self, socket: TcpStream) -> End {
+        let mut target = Target { socket, clean: false };
+        let end = {
+            let mut reset = pin!(target.socket.ready(Interest::ERROR));
+            poll_fn(|cx| self.poll(cx, &target.socket, reset.as_mut())).await
+        };
         match end {
-            End::Clean => self.target.clean = true,
+            End::Clean => target.clean = true,
             // RFC 9113 §8.5: a TCP error becomes CONNECT_ERROR.
             End::TargetReset => self.download.outbox.reset(Reason::CONNECT_ERROR),
             End::Idle => self.download.outbox.reset(Reason::CANCEL),
@@ -73,42 +76,59 @@ impl Relay {
         end
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        target: &TcpStream,
+        reset: Pin<&mut impl Future>,
+    ) -> Poll<End> {
         if self.download.outbox.poll_reset(cx).is_ready() {
             return Poll::Ready(End::ClientGone);
         }
         let before = (self.upload.written(), self.download.outbox.sent());
-        let end = self.poll_both(cx);
+        let end = self.poll_both(cx, target, reset);
         self.account(before);
         match end {
-            Poll::Ready(End::TargetReset) if !self.leaving => self.leave(cx),
+            Poll::Ready(End::TargetReset) => self.poll_last_words(cx),
             Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => self.idle.poll(cx).map(|()| End::Idle),
         }
     }
 
-    /// The target is gone. What it said before still reaches the client, if the client reads on.
-    fn leave(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        self.leaving = true;
-        self.idle.shorten(LAST_WORDS);
-        self.poll(cx)
-    }
-
-    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let up = match self.upload.poll(cx, &mut self.target.socket) {
+    fn poll_both(
+        &mut self,
+        cx: &mut Context<'_>,
+        target: &TcpStream,
+        reset: Pin<&mut impl Future>,
+    ) -> Poll<End> {
+        let up = match self.upload.poll(cx, target) {
             Poll::Ready(Err(end)) => return Poll::Ready(end),
             up => up,
         };
         if self.leaving {
-            return self.download.outbox.poll_written(cx).map(|()| End::TargetReset);
+            return Poll::Ready(End::TargetReset);
         }
-        let broken = self.upload.is_broken();
-        match (up, self.download.poll(cx, &self.target.socket, broken)) {
+        match (up, self.download.poll(cx, target, self.upload.is_broken())) {
             (_, Poll::Ready(Err(end))) => Poll::Ready(end),
             (Poll::Ready(_), Poll::Ready(Ok(()))) => Poll::Ready(End::Clean),
-            // All that the target said has been passed on; now the client may hear of its end.
-            (Poll::Pending, Poll::Ready(Ok(()))) if broken => Poll::Ready(End::TargetReset),
+            (Poll::Pending, Poll::Ready(Ok(()))) if self.upload.is_broken() => {
+                Poll::Ready(End::TargetReset)
+            }
+            // Nobody reads any more who would notice a reset.
+            (Poll::Pending, Poll::Ready(Ok(()))) => reset.poll(cx).map(|_| End::TargetReset),
             _ => Poll::Pending,
+        }
+    }
+
+    /// The target is gone. What it said before still reaches the client, if that reads on.
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if !self.leaving {
+            self.leaving = true;
+            self.idle.shorten(LAST_WORDS);
+        }
+        match self.download.outbox.poll_written(cx) {
+            Poll::Ready(()) => Poll::Ready(End::TargetReset),
+            Poll::Pending => self.idle.poll(cx).map(|()| End::TargetReset),
         }
     }
 

@@ -2,17 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use h2::RecvStream;
-use tokio::io::AsyncWrite;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::credit::{Hold, Lane};
 use crate::relay::End;
-use std::sync::Arc;
 
 /// How many bytes are taken from the client before they are written.
 const BATCH: usize = 256 * 1024;
@@ -68,14 +68,14 @@ impl Upload {
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        target: &mut TcpStream,
+        target: &TcpStream,
     ) -> Poll<Result<(), End>> {
         for _ in 0..ROUNDS {
             let more = self.receive(cx)?;
             self.write(cx, target);
             self.hold.set(self.backlog.len);
             if !more {
-                return self.poll_finish(cx, target);
+                return self.poll_finish(target);
             }
         }
         cx.waker().wake_by_ref();
@@ -108,7 +108,7 @@ impl Upload {
     }
 
     /// Writes as much of the backlog as the target takes.
-    fn write(&mut self, cx: &mut Context<'_>, target: &mut TcpStream) {
+    fn write(&mut self, cx: &mut Context<'_>, target: &TcpStream) {
         while self.backlog.len > 0 {
             match self.backlog.poll_write(cx, target) {
                 Poll::Ready(Ok(written)) => {
@@ -127,16 +127,12 @@ impl Upload {
         self.state = State::Broken;
     }
 
-    fn poll_finish(
-        &mut self,
-        cx: &mut Context<'_>,
-        target: &mut TcpStream,
-    ) -> Poll<Result<(), End>> {
+    /// Passes the client's end on, behind its last byte.
+    fn poll_finish(&mut self, target: &TcpStream) -> Poll<Result<(), End>> {
         if self.state == State::Ending && self.backlog.len == 0 {
-            self.state = match Pin::new(target).poll_shutdown(cx) {
-                Poll::Ready(Ok(())) => State::Ended,
-                Poll::Ready(Err(_)) => State::Broken,
-                Poll::Pending => return Poll::Pending,
+            self.state = match SockRef::from(target).shutdown(Shutdown::Write) {
+                Ok(()) => State::Ended,
+                Err(_) => State::Broken,
             };
         }
         if self.state == State::Ended { Poll::Ready(Ok(())) } else { Poll::Pending }
@@ -205,21 +201,23 @@ impl Backlog {
         }
     }
 
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        target: &mut TcpStream,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, target: &TcpStream) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
         let pieces = self.blocks.iter().map(|block| &block[..]).chain(tail);
         let count =
             slices.iter_mut().zip(pieces).map(|(slot, piece)| *slot = IoSlice::new(piece)).count();
-        let written = Pin::new(target).poll_write_vectored(cx, &slices[..count]);
-        if let Poll::Ready(Ok(written)) = written {
-            self.advance(written);
+        loop {
+            ready!(target.poll_write_ready(cx))?;
+            match target.try_write_vectored(&slices[..count]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(written) => {
+                    self.advance(written);
+                    return Poll::Ready(Ok(written));
+                }
+            }
         }
-        written
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -132,6 +132,18 @@ async fn a_target_that_closes_on_unread_bytes_is_a_connect_error() {
 }
 
 #[tokio::test]
+async fn a_target_that_is_gone_after_its_end_is_a_connect_error() {
+    let proxy = Proxy::start(config()).await;
+    let (mut tunnel, target) = pair(&mut proxy.client().await).await;
+    // A whole close looks like a half one until somebody sends.
+    drop(target);
+    assert_eq!(soon(tunnel.read_to_end()).await.unwrap(), b"");
+    tunnel.write_static(b"anybody?").await;
+    let reason = soon(std::future::poll_fn(|cx| tunnel.send.poll_reset(cx))).await.unwrap();
+    assert_eq!(reason, Reason::CONNECT_ERROR);
+}
+
+#[tokio::test]
 async fn a_reset_does_not_overtake_the_targets_last_words() {
     let proxy = Proxy::start(config()).await;
     let mut client = proxy.client().await;
@@ -267,7 +279,7 @@ async fn a_client_that_does_not_read_stops_its_own_target_only() {
     let (stalled, mut source) = pair(&mut client).await;
     let blocked = tokio::spawn(async move {
         loop {
-            source.write_all(&[3; 65_536]).await.unwrap();
+            source.write_all(&[3; 16_384]).await.unwrap();
         }
     });
     // The client's window for the stalled tunnel is 1 MiB.
