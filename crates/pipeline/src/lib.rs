@@ -13,6 +13,13 @@
 //! The future that [`splice`] returns is the whole data path; run it where you like, within a tokio
 //! runtime (for its timers).
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 mod clock;
 mod guard;

@@ -1,5 +1,12 @@
 //! Sans-IO TCP interposition engine: many flows between an app and somewhere else.
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 mod assembler;
 mod budget;
