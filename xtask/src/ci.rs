@@ -1,12 +1,12 @@
 //! What the CI runs, step by step.
 
-use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::{deps, shell, test, tidy};
+use crate::{deps, setup, shell, test, tidy};
 
 /// Which steps to run.
 #[derive(Args)]
@@ -75,26 +75,9 @@ fn rustdoc() -> Result<()> {
 
 /// Advisories are not asked for here: they change without a change of ours.
 fn deny() -> Result<()> {
-    let mut deny = std::process::Command::new(cargo_deny()?);
+    let mut deny = Command::new(setup::cargo_tool("cargo-deny")?);
     deny.current_dir(shell::root());
     shell::run(deny.args(["--workspace", "--locked", "check", "bans", "licenses", "sources"]))
-}
-
-/// `cargo-deny` from `PATH`, or our own, built if need be.
-fn cargo_deny() -> Result<PathBuf> {
-    if let Some(program) = shell::find("cargo-deny") {
-        return Ok(program);
-    }
-    let tools = shell::target_dir()?.join("tools");
-    let program = tools.join("bin/cargo-deny");
-    if !program.is_file() {
-        let mut cargo = shell::cargo();
-        cargo.args(["install", "cargo-deny", "--locked", "--debug", "--quiet", "--root"]);
-        shell::run(cargo.arg(&tools).env("CARGO_TARGET_DIR", tools.join("build")))?;
-        std::fs::remove_dir_all(tools.join("build"))
-            .context("cannot remove the build of cargo-deny")?;
-    }
-    Ok(program)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a task may look at the clock")]

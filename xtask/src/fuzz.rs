@@ -1,11 +1,12 @@
 //! The fuzz targets, each for a while.
 
 use std::fs;
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::shell;
+use crate::{setup, shell};
 
 /// What to fuzz, and for how long.
 #[derive(Args)]
@@ -19,18 +20,15 @@ pub(crate) struct Options {
 
 /// Runs the targets with `cargo fuzz` and the nightly compiler, which the sanitiser needs.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    ensure!(
-        shell::find("cargo-fuzz").is_some(),
-        "cargo-fuzz is missing: cargo install cargo-fuzz --locked"
-    );
+    let program = setup::cargo_tool("cargo-fuzz")?;
     let targets = match &options.target {
         Some(target) => vec![target.clone()],
         None => targets()?,
     };
     for target in targets {
-        let mut fuzz = std::process::Command::new("cargo");
-        fuzz.current_dir(shell::root()).env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
-        fuzz.args(["+nightly", "fuzz", "run", &target, "--"]);
+        let mut fuzz = Command::new(&program);
+        fuzz.current_dir(shell::root()).env_remove("CARGO").env("RUSTUP_TOOLCHAIN", "nightly");
+        fuzz.args(["run", &target, "--"]);
         shell::run(fuzz.arg(format!("-max_total_time={}", options.seconds)))?;
     }
     Ok(())

@@ -70,6 +70,22 @@ fn install_python(environment: &Path) -> Result<()> {
     Ok(fs::write(mark, wanted)?)
 }
 
+/// A program of cargo's world: from `PATH`, or our own below the target folder, built if need be.
+pub(crate) fn cargo_tool(name: &str) -> Result<PathBuf> {
+    if let Some(program) = shell::find(name) {
+        return Ok(program);
+    }
+    let tools = shell::target_dir()?.join("tools");
+    let (program, build) = (tools.join("bin").join(name), tools.join("build"));
+    if !program.is_file() {
+        let mut cargo = shell::cargo();
+        cargo.args(["install", name, "--locked", "--debug", "--quiet", "--root"]);
+        shell::run(cargo.arg(&tools).env("CARGO_TARGET_DIR", &build))?;
+        fs::remove_dir_all(build)?;
+    }
+    Ok(program)
+}
+
 /// Whether we are root: the owner of our own entry in /proc.
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
