@@ -1,5 +1,7 @@
 //! connect-udp (RFC 9298): a UDP tunnel.
 
+mod relay;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,7 +20,8 @@ use crate::resolve::resolve;
 use crate::serve::Shared;
 use crate::session::Admission;
 use crate::stats::OpenTunnel;
-use crate::udp_relay::UdpRelay;
+
+use self::relay::UdpRelay;
 
 /// Opens the tunnel, answers the request, and carries the tunnel to its end.
 pub(crate) async fn run(

@@ -10,12 +10,12 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::connect::download::Download;
+use crate::connect::upload::Upload;
 use crate::credit::Lane;
 use crate::data::Data;
-use crate::download::Download;
 use crate::idle::IdleTimer;
 use crate::serve::Shared;
-use crate::upload::Upload;
 
 /// How long the client may take for what the target said before its reset.
 const LAST_WORDS: Duration = Duration::from_secs(30);

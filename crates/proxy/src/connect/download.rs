@@ -8,9 +8,9 @@ use bytes::BytesMut;
 use h2::SendStream;
 use tokio::net::TcpStream;
 
+use crate::connect::relay::End;
 use crate::data::Data;
 use crate::outbox::{Gone, Outbox};
-use crate::relay::End;
 
 /// The least and the most bytes that are read from a target at once.
 const READ: RangeInclusive<usize> = 4 * 1024..=64 * 1024;

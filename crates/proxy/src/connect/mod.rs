@@ -1,4 +1,14 @@
 //! CONNECT (RFC 9113 §8.5): a TCP tunnel.
+//!
+//! ```text
+//!   request ─▶ resolve ─▶ dial ─▶ 200 ─▶ relay ┬─ upload    DATA ─▶ bytes, END_STREAM ─▶ FIN
+//!                                              └─ download  bytes ─▶ DATA, FIN ─▶ END_STREAM
+//! ```
+
+mod dial;
+mod download;
+mod relay;
+mod upload;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -11,13 +21,14 @@ use tokio::net::TcpStream;
 use tracing::info;
 
 use crate::data::Data;
-use crate::dial::dial;
 use crate::refusal::Refusal;
-use crate::relay::Relay;
 use crate::resolve::resolve;
 use crate::serve::Shared;
 use crate::session::Admission;
 use crate::stats::OpenTunnel;
+
+use self::dial::dial;
+use self::relay::Relay;
 
 /// Opens the tunnel, answers the request, and carries the tunnel to its end.
 pub(crate) async fn run(

@@ -11,8 +11,8 @@ use h2::RecvStream;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use crate::connect::relay::End;
 use crate::credit::{Hold, Lane};
-use crate::relay::End;
 
 /// How many bytes are taken from the client before they are written.
 const BATCH: usize = 256 * 1024;
