@@ -101,3 +101,71 @@ impl Liveness {
         self.phase = Phase::Probing(Instant::now());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+    use crate::meter::Metered;
+
+    const SILENCE: Duration = Duration::from_secs(3);
+    const ANSWER: Duration = Duration::from_secs(2);
+
+    fn liveness() -> Liveness {
+        Liveness::new(SILENCE, ANSWER, None)
+    }
+
+    async fn death(liveness: &mut Liveness, meter: &Meter) -> Duration {
+        let begin = Instant::now();
+        poll_fn(|cx| liveness.poll_dead(cx, true, meter)).await;
+        begin.elapsed()
+    }
+
+    fn is_armed(liveness: &mut Liveness, flows_open: bool, meter: &Meter) -> bool {
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        assert!(liveness.poll_dead(cx, flows_open, meter).is_pending());
+        liveness.timer.is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_death_after_both_limits() {
+        let meter = Meter::new(std::sync::Arc::default());
+        let elapsed = death(&mut liveness(), &meter).await;
+        assert!(
+            elapsed >= SILENCE + ANSWER && elapsed < Duration::from_millis(5_010),
+            "{elapsed:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_flows_no_timer_is_armed() {
+        let meter = Meter::new(std::sync::Arc::default());
+        let mut liveness = liveness();
+        assert!(!is_armed(&mut liveness, false, &meter));
+        assert!(is_armed(&mut liveness, true, &meter));
+        assert!(!is_armed(&mut liveness, false, &meter));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_byte_heard_and_each_byte_taken_during_a_probe_puts_death_off() {
+        let meter = Meter::new(std::sync::Arc::default());
+        let (near, mut far) = duplex(64);
+        let mut near = Metered::new(near, std::sync::Arc::clone(&meter));
+        let mut liveness = liveness();
+        assert!(is_armed(&mut liveness, true, &meter));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        far.write_u8(1).await.unwrap();
+        near.read_u8().await.unwrap();
+        // Heard now: probed in 3 s.
+        assert!(is_armed(&mut liveness, true, &meter));
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        assert!(is_armed(&mut liveness, true, &meter));
+        assert!(matches!(liveness.phase, Phase::Probing(_)));
+        near.write_u8(1).await.unwrap();
+        let elapsed = death(&mut liveness, &meter).await;
+        assert!(elapsed >= ANSWER && elapsed < Duration::from_millis(2_010), "{elapsed:?}");
+    }
+}

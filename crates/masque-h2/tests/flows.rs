@@ -148,7 +148,10 @@ async fn a_dropped_open_is_cancelled() {
     })
     .await;
     let client = proxy.client();
-    let opening = tokio::spawn(async move { open(&client, "slow.test").await.map(drop) });
+    let opening = tokio::spawn({
+        let client = client.clone();
+        async move { open(&client, "slow.test").await.map(drop) }
+    });
     assert_eq!(soon(told.recv()).await, Some(None));
     opening.abort();
     assert_eq!(soon(told.recv()).await, Some(Some(h2::Reason::CANCEL)));

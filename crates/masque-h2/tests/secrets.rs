@@ -1,0 +1,80 @@
+//! What the client knows and must not tell.
+
+mod support;
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt as _;
+use pseudotcp_masque_h2::{Auth, Client};
+use support::{Proxy, echo, open, refuse, soon};
+use tracing_subscriber::fmt::MakeWriter;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn secrets_appear_in_no_log_and_no_error() {
+    let log = Log::default();
+    let everything = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+    everything.with_ansi(false).with_writer(log.clone()).init();
+
+    let (tell, mut told) = tokio::sync::mpsc::channel(8);
+    let proxy = Proxy::answering(move |request, respond| {
+        let tell = tell.clone();
+        async move {
+            tell.send(request.headers().clone()).await.unwrap();
+            if request.uri().host() == Some("echo.test") {
+                echo(request, respond).await;
+            } else {
+                refuse(respond, 407, &[("proxy-authenticate", "Bearer")]);
+            }
+        }
+    })
+    .await;
+    let config = proxy.config().auth(&Auth::Bearer("hunter2".into())).unwrap();
+    let client = Client::new(config.header("x-device", "hunter2").unwrap()).unwrap();
+    let mut tunnel = soon(open(&client, "echo.test")).await.unwrap();
+    let error = soon(open(&client, "denied.test")).await.map(drop).unwrap_err();
+
+    let headers = told.recv().await.unwrap();
+    assert_eq!(headers["proxy-authorization"], "Bearer hunter2");
+    assert_eq!(headers["x-device"], "hunter2");
+    let (address, _) = proxy.kill().await;
+    let lost = soon(tunnel.next()).await.unwrap().unwrap_err();
+    let soon_over = tokio::time::Instant::now() + std::time::Duration::from_millis(100);
+    let gone = soon(client.ready(soon_over.into_std())).await.unwrap_err();
+
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let state = client.state().borrow().clone();
+    let told = format!(
+        "{log} {error:?} {lost:?} {gone:?} {state} {client:?} {config:?}",
+        config = proxy_config(address)
+    );
+    assert!(log.contains("connected to the proxy"));
+    assert!(!told.contains("hunter2"), "{}", told.split("hunter2").next().unwrap());
+}
+
+fn proxy_config(address: std::net::SocketAddr) -> pseudotcp_masque_h2::Config {
+    let config = pseudotcp_masque_h2::Config::new(&format!("https://{address}")).unwrap();
+    config.auth(&Auth::PrivacyToken("hunter2".into())).unwrap()
+}
