@@ -301,11 +301,9 @@ fn data_written_before_the_handshake_ends_waits_for_it() {
 #[test]
 fn data_in_a_held_syn_is_neither_taken_nor_acknowledged() {
     let mut bench = Bench::new(Config::new());
-    let mut early = data(0, 0, "early").with(TcpFlags::SYN);
-    early = early.without_ack();
-    let id = bench.opening(early);
+    let id = bench.opening(data(0, 0, "early").with(TcpFlags::SYN).without_ack());
     bench.engine.accept(bench.now, id);
-    assert_eq!(bench.out(), ["S. 0 ack 1 win 65535 mss 1460"].map(|line| line.to_owned()));
+    assert_eq!(bench.out(), ["S. 0 ack 1 win 65535 mss 1460"]);
     bench.app(data(1, 1, "early"));
     assert_eq!(bench.read(id), b"early");
 }

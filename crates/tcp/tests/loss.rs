@@ -109,7 +109,7 @@ fn window_updates_and_data_are_no_duplicates() {
     for n in 0..5 {
         bench.app(data(1 + n, 1, "x").win(60_004));
     }
-    assert_eq!(bench.out(), [". 1 ack 6 win 65530"]);
+    assert_eq!(bench.out(), [". 10001 ack 6 win 65535"]);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::num::NonZeroU16;
+
 use bytes::Bytes;
 use common::bench::{Bench, ack, data, linux_syn, syn};
 use common::{assert_pattern, pattern};
@@ -167,7 +169,7 @@ fn super_segments_where_the_device_cuts() {
         bench.write(id, vec![0; 16_375]);
     }
     let packet = bench.transmit().unwrap();
-    assert_eq!(packet.segment_size().map(|size| size.get()), Some(1_460));
+    assert_eq!(packet.segment_size().map(NonZeroU16::get), Some(1_460));
     assert_eq!((packet.payload_len(), packet.body().len()), (44 * 1_460, 4));
     assert_eq!(packet.segments().count(), 44);
     let rest = bench.out_bytes().len();

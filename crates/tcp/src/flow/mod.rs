@@ -53,6 +53,9 @@ pub(crate) struct Flow {
     pub(crate) ledger: Ledger,
 }
 
+/// An idle flow, box, slot, index and timer entry included, stays below 512 bytes.
+const _: () = assert!(size_of::<Flow>() <= 424);
+
 /// RFC 7323: the peer's latest timestamp, and where ours start.
 #[derive(Clone, Copy, Debug)]
 struct TimestampState {
@@ -64,7 +67,7 @@ struct TimestampState {
 /// RFC 5961 §7: how many challenge ACKs were sent in which second.
 #[derive(Clone, Copy, Debug, Default)]
 struct ChallengeLimit {
-    second: u64,
+    second: u32,
     sent: u8,
 }
 
@@ -251,7 +254,7 @@ impl Flow {
 
     /// An ACK that challenges the sender of an implausible segment, or answers a probe.
     fn challenge(&mut self, cx: &mut Context<'_>) {
-        let second = cx.micros / 1_000_000;
+        let second = u32::try_from(cx.micros / 1_000_000).unwrap_or(u32::MAX);
         if self.challenges.second != second {
             self.challenges = ChallengeLimit { second, sent: 0 };
         }
