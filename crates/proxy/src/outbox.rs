@@ -6,7 +6,7 @@ use h2::{Reason, SendStream};
 use crate::data::{Data, Queue};
 
 /// With its frame header, so much DATA fills one TLS record exactly.
-const DATA: usize = 16_384 - 9;
+pub(crate) const DATA: usize = 16_384 - 9;
 
 /// The client, or its interest in the tunnel, is gone.
 #[derive(Clone, Copy, Debug)]

@@ -4,16 +4,16 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use h2::SendStream;
 use tokio::net::TcpStream;
 
 use crate::connect::relay::End;
 use crate::data::Data;
-use crate::outbox::{Gone, Outbox};
+use crate::outbox::{DATA, Gone, Outbox};
 
-/// The least and the most bytes that are read from a target at once.
-const READ: RangeInclusive<usize> = 4 * 1024..=64 * 1024;
+/// The least and the most bytes that are read from a target at once; the most is whole frames.
+const READ: RangeInclusive<usize> = 4 * 1024..=4 * DATA;
 
 /// How many bytes are moved before other tasks get their turn.
 const ROUND: usize = 1 << 20;
@@ -67,7 +67,7 @@ impl Download {
                 return Poll::Pending;
             }
             buffer.reserve(self.read_size);
-            match target.try_read_buf(buffer) {
+            match target.try_read_buf(&mut buffer.limit(self.read_size)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => {
                     self.read_size = next_read_size(self.read_size, *result.as_ref().unwrap_or(&0));
