@@ -1,4 +1,26 @@
 //! The `pseudotcp` program.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod args;
+mod clock;
+mod commands;
+mod failure;
+mod logging;
+mod secret;
+mod setup;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(args) => commands::demo::run(&args),
+        Command::Up(args) => commands::up::run(&args),
+        Command::Proxy(args) => commands::proxy::run(&args),
+    };
+    outcome.unwrap_or_else(|error| failure::report(&error))
+}

@@ -14,14 +14,18 @@ impl TunPort {
         Self::new(fd, None, None, mtu)
     }
 
-    /// The same for a descriptor known by its number, as on a command line.
+    /// The same for a descriptor that the process was started with and knows by its number.
     ///
-    /// # Safety
-    ///
-    /// `fd` must be open, and nothing else may own it: from now on the port does, and closes it on
-    /// drop (also when this function fails).
-    pub unsafe fn from_raw_fd(fd: RawFd, mtu: u32) -> io::Result<Self> {
-        // SAFETY: the caller vouches that the descriptor is open and that nobody else owns it.
-        Self::adopt(unsafe { OwnedFd::from_raw_fd(fd) }, mtu)
+    /// The port works on a duplicate, which it owns; `number` itself stays open and stays the
+    /// caller's. Fails where no descriptor has that number.
+    pub fn inherit(number: RawFd, mtu: u32) -> io::Result<Self> {
+        // SAFETY: the call takes no pointer; it neither closes nor changes `number`, and fails
+        // cleanly where that is not open.
+        let duplicate = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) };
+        if duplicate < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just made this descriptor, so nobody else owns it.
+        Self::adopt(unsafe { OwnedFd::from_raw_fd(duplicate) }, mtu)
     }
 }

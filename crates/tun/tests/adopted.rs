@@ -1,7 +1,7 @@
 //! A port on an adopted descriptor, with a socket pair in place of a device.
 #![forbid(unsafe_code)]
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
 use bytes::Bytes;
@@ -119,4 +119,16 @@ async fn dropping_the_port_closes_the_descriptor() {
         drop(port);
         assert!(device.send(b"anyone?").is_err());
     }
+}
+
+#[tokio::test]
+async fn an_inherited_descriptor_is_duplicated() {
+    let (device, theirs) = UnixDatagram::pair().unwrap();
+    let mut port = TunPort::inherit(theirs.as_raw_fd(), 1_500).unwrap();
+    port.send(small_packet(1)).await.unwrap();
+    drop(port);
+    theirs.send(b"still open").unwrap();
+    assert_eq!(receive(&device).payload_len(), 64);
+    let closed = 1_000_000;
+    assert!(TunPort::inherit(closed, 1_500).is_err());
 }

@@ -1,0 +1,25 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::demo;
+use crate::commands::proxy::ProxyArgs;
+use crate::commands::up::UpArgs;
+
+/// Points the packets of unmodified apps at a MASQUE proxy.
+#[derive(Debug, Parser)]
+#[command(name = "pseudotcp", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows the whole thing at work, in network namespaces of its own: nothing to configure.
+    Demo(demo::Args),
+    /// Sends what is routed into a TUN interface through a MASQUE proxy.
+    Up(Box<UpArgs>),
+    /// Serves as a small MASQUE proxy.
+    Proxy(Box<ProxyArgs>),
+}

@@ -1,0 +1,5 @@
+//! The program's commands.
+
+pub(crate) mod demo;
+pub(crate) mod proxy;
+pub(crate) mod up;

@@ -1,0 +1,134 @@
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, value_parser};
+use ipnet::IpNet;
+
+use crate::logging::Logging;
+use crate::secret::Secret;
+
+/// The options of `pseudotcp up`.
+#[derive(Debug, Args)]
+#[command(
+    group(ArgGroup::new("credentials").args(["token", "basic", "token_file"])),
+    group(ArgGroup::new("trust").args(["pin", "ca", "insecure"])),
+    after_help = AFTER_HELP
+)]
+pub(crate) struct UpArgs {
+    /// The MASQUE proxy: https://HOST[:PORT].
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: String,
+
+    #[command(flatten)]
+    pub(crate) credentials: CredentialArgs,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+
+    /// Send this network through the proxy; may be given several times. 0.0.0.0/0 and ::/0 stand for
+    /// everything. The way to the proxy itself is kept.
+    #[arg(long = "route", value_name = "CIDR", conflicts_with = "tun_fd")]
+    pub(crate) routes: Vec<IpNet>,
+
+    /// Send flows to this network past the proxy; may be given several times. Needs --mark, so that
+    /// they do not come back into the TUN.
+    #[arg(long, value_name = "CIDR", requires = "mark")]
+    pub(crate) direct: Vec<IpNet>,
+
+    /// Mark the program's own sockets with this number (SO_MARK), and route by it instead of by the
+    /// proxy's address: marked packets never enter the TUN. Also the number of the routing table
+    /// that is used; from 256 up.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(256..))]
+    pub(crate) mark: Option<u32>,
+
+    /// Answer flows to private, link-local and multicast addresses with "host unreachable" (DNS
+    /// excepted), instead of asking the proxy.
+    #[arg(long)]
+    pub(crate) reject_private: bool,
+
+    /// Answer DNS over TLS (port 853) with "port unreachable", so that apps fall back to plain DNS.
+    #[arg(long)]
+    pub(crate) reject_dns_over_tls: bool,
+
+    /// Capture all packets of the TUN in this file (pcapng, for Wireshark).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) logging: Logging,
+}
+
+/// What the program shows the proxy.
+#[derive(Debug, Default, Args)]
+pub(crate) struct CredentialArgs {
+    /// Authenticate with this bearer token. Other users of the machine can see it in the list of
+    /// processes: --token-file or `PSEUDOTCP_TOKEN` in the environment are better.
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) token: Option<Secret>,
+
+    /// Authenticate with this bearer token, the content of a file ("-": standard input).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Authenticate with a user name and a password; `PSEUDOTCP_BASIC` in the environment is better.
+    #[arg(long, value_name = "USER:PASSWORD")]
+    pub(crate) basic: Option<Secret>,
+
+    /// Send this header with every request; may be given several times.
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<Secret>,
+}
+
+/// How the proxy's certificate is judged; without these, by the system's authorities.
+#[derive(Debug, Default, Args)]
+pub(crate) struct TrustArgs {
+    /// Trust exactly the certificate in this PEM file, and no authority.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pin: Option<PathBuf>,
+
+    /// Trust the authorities in this PEM file beside the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Trust any certificate. For tests only: whoever sits between reads and changes everything.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+/// The device that packets come from.
+#[derive(Debug, Args)]
+pub(crate) struct DeviceArgs {
+    /// The name of the TUN interface [default: the first free of tun0, tun1, …]
+    #[arg(long = "tun", value_name = "NAME", conflicts_with = "tun_fd")]
+    pub(crate) name: Option<String>,
+
+    /// An address of the TUN interface with its prefix; may be given several times
+    /// [default: 10.99.99.10/24 and, where the system has IPv6, fd99:99::10/64]
+    #[arg(long = "address", value_name = "CIDR", conflicts_with = "tun_fd")]
+    pub(crate) addresses: Vec<IpNet>,
+
+    /// The MTU of the TUN interface in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 1_500,
+        value_parser = value_parser!(u16).range(1_280..))]
+    pub(crate) mtu: u16,
+
+    /// Take over an open TUN descriptor with this number instead of creating an interface.
+    /// Its addresses, MTU and routes are not touched.
+    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(3..))]
+    pub(crate) tun_fd: Option<RawFd>,
+
+    /// Do without segmentation offload.
+    #[arg(long)]
+    pub(crate) no_offload: bool,
+}
+
+const AFTER_HELP: &str = "\
+Signals: SIGUSR1 shows the counters; SIGINT and SIGTERM end the program, which takes back
+everything that it has set; a second one ends it at once.
+
+Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.
+
+Needs CAP_NET_ADMIN (root) unless --tun-fd is given.";

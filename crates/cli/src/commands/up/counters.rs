@@ -1,0 +1,133 @@
+//! The counters, as the operator sees them.
+
+use std::fmt;
+
+use pseudotcp_masque_h2::Client;
+use pseudotcp_pipeline::{Guard, Stack};
+use pseudotcp_tun::Counters as TunCounters;
+use serde_json::{Map, Value};
+
+/// What all stages have counted, in groups of a line each.
+pub(super) struct Counters(Vec<(&'static str, Vec<(&'static str, u64)>)>);
+
+impl Counters {
+    /// Reads all stages.
+    pub(super) fn read(tun: &TunCounters, guard: &Guard<Stack>, client: &Client) -> Self {
+        Self(vec![
+            ("tcp", tcp(guard.port())),
+            ("udp", udp(guard.port())),
+            ("device", device(tun, guard)),
+            ("proxy", proxy(client)),
+        ])
+    }
+
+    /// Prints the counters on standard error.
+    pub(super) fn show(&self, as_json: bool) {
+        if as_json {
+            eprintln!("{}", self.to_json());
+        } else {
+            eprint!("{self}");
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let group = |counters: &Vec<(&'static str, u64)>| {
+            let entry = |(name, value): &(&str, u64)| (name.replace(' ', "_"), Value::from(*value));
+            Value::Object(counters.iter().map(entry).collect())
+        };
+        let groups: Map<_, _> =
+            self.0.iter().map(|(name, counters)| ((*name).to_owned(), group(counters))).collect();
+        Value::Object([("counters".to_owned(), Value::Object(groups))].into_iter().collect())
+    }
+}
+
+/// One line a group: `name: value what, value what`.
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (group, counters) in &self.0 {
+            let words: Vec<String> =
+                counters.iter().map(|(name, value)| format!("{value} {name}")).collect();
+            writeln!(f, "{group:7} {}", words.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+fn tcp(stack: &Stack) -> Vec<(&'static str, u64)> {
+    let stats = stack.stats();
+    vec![
+        ("flows now", stack.tcp_flow_count() as u64),
+        ("opened", stats.tcp.opened),
+        ("closed", stats.tcp.closed),
+        ("refused", stats.tcp.refused),
+        ("cancelled", stats.tcp.cancelled),
+        ("bytes up", stats.tcp_bytes_up),
+        ("bytes down", stats.tcp_bytes_down),
+        ("segments in", stats.tcp.segments_in),
+        ("segments out", stats.tcp.segments_out),
+        ("retransmissions", stats.tcp.retransmissions),
+        ("resets in", stats.tcp.resets_in),
+        ("resets out", stats.tcp.resets_out),
+    ]
+}
+
+fn udp(stack: &Stack) -> Vec<(&'static str, u64)> {
+    let stats = stack.stats();
+    let dropped = stats.udp.dropped_opening
+        + stats.udp.dropped_queue
+        + stats.udp.dropped_memory
+        + stats.udp.dropped_unread
+        + stats.udp.dropped_too_big
+        + stats.udp.dropped_transmit
+        + stats.datagrams_not_taken;
+    vec![
+        ("flows now", stack.udp_flow_count() as u64),
+        ("opened", stats.udp.flows_opened),
+        ("refused", stats.udp.flows_refused),
+        ("expired", stats.udp.flows_expired),
+        ("datagrams up", stats.udp.datagrams_in),
+        ("datagrams down", stats.udp.datagrams_out),
+        ("dropped", dropped),
+    ]
+}
+
+fn device(tun: &TunCounters, guard: &Guard<Stack>) -> Vec<(&'static str, u64)> {
+    let (tun, guard_stats, stack) = (tun.snapshot(), guard.stats(), guard.port().stats());
+    vec![
+        ("malformed", tun.malformed),
+        ("not taken", tun.dropped),
+        ("stalls", tun.stalled),
+        ("rejected by rule", guard_stats.rejected),
+        ("dropped by rule", guard_stats.dropped),
+        ("neither TCP nor UDP", stack.other_packets),
+        ("opens failed", stack.opens_failed),
+        ("ICMP errors withheld", stack.icmp_limited),
+    ]
+}
+
+fn proxy(client: &Client) -> Vec<(&'static str, u64)> {
+    let stats = client.stats();
+    vec![
+        ("connections opened", stats.connections_opened),
+        ("lost", stats.connections_lost),
+        ("dials failed", stats.dials_failed),
+        ("flows opened", stats.flows_opened),
+        ("flows refused", stats.flows_refused),
+        ("bytes sent", stats.bytes_sent),
+        ("bytes received", stats.bytes_received),
+        ("datagrams dropped", stats.datagrams_dropped),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_people_and_for_programs() {
+        let counters = Counters(vec![("tcp", vec![("flows now", 3), ("opened", 4)])]);
+        assert_eq!(counters.to_string(), "tcp     3 flows now, 4 opened\n");
+        let json = r#"{"counters":{"tcp":{"flows_now":3,"opened":4}}}"#;
+        assert_eq!(counters.to_json().to_string(), json);
+    }
+}

@@ -1,0 +1,111 @@
+//! The way of the packets: device, tap, guard, stack, transports.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use pseudotcp_direct::Direct;
+use pseudotcp_masque::Transport;
+use pseudotcp_masque_h2::{Client, State};
+use pseudotcp_packet::Packet;
+use pseudotcp_pipeline::{Direction, Guard, Route, Stack, Tap, splice, stack};
+use pseudotcp_policy::{Rules, defaults};
+use pseudotcp_tun::{Counters as TunCounters, TunPort};
+use tracing::{info, warn};
+
+use super::args::UpArgs;
+use super::capture::Capture;
+use super::counters::Counters;
+use crate::signals::{Signals, Wish};
+
+/// The largest packet that a device with offload cuts.
+const SUPER_SEGMENT: u32 = 65_535;
+
+type Observer = Box<dyn FnMut(Direction, &Packet)>;
+
+/// Everything between the device and the proxy.
+pub(super) struct DataPath {
+    device: Tap<TunPort, Observer>,
+    stack: Guard<Stack>,
+    tun: TunCounters,
+    client: Client,
+}
+
+impl DataPath {
+    /// Puts the stages together; nothing moves yet.
+    pub(super) fn new(
+        args: &UpArgs,
+        tun: TunPort,
+        mut capture: Capture,
+        client: Client,
+    ) -> Result<Self> {
+        let config = stack_config(&tun);
+        let stack = Stack::new(config, transport(args, &client)).context("making the stack")?;
+        let counters = tun.counters();
+        let observer: Observer = Box::new(move |way, packet| capture.observe(way, packet));
+        Ok(Self {
+            device: Tap::new(tun, observer),
+            stack: Guard::new(rules(args), stack),
+            tun: counters,
+            client,
+        })
+    }
+
+    /// Moves packets until the operator wants the end; shows the counters then, and when asked.
+    pub(super) async fn run(&mut self, signals: &mut Signals, as_json: bool) -> Result<()> {
+        let watcher = tokio::spawn(log_state(self.client.clone()));
+        let outcome = loop {
+            let ended = tokio::select! {
+                ended = splice(&mut self.device, &mut self.stack) => Some(ended),
+                wish = signals.next() => (wish == Wish::Stop).then_some(Ok(())),
+            };
+            match ended {
+                Some(ended) => break ended,
+                None => self.show(as_json),
+            }
+        };
+        watcher.abort();
+        self.show(as_json);
+        outcome.context("the device is gone")
+    }
+
+    fn show(&self, as_json: bool) {
+        Counters::read(&self.tun, &self.stack, &self.client).show(as_json);
+    }
+}
+
+fn stack_config(tun: &TunPort) -> stack::Config {
+    let tcp = pseudotcp_tcp::Config::default().mtu(tun.mtu());
+    let tcp = if tun.has_tcp_offload() { tcp.max_segment_bytes(SUPER_SEGMENT) } else { tcp };
+    let udp = pseudotcp_udp::Config::default().mtu(tun.mtu());
+    stack::Config::default().tcp(tcp).udp(udp)
+}
+
+fn transport(args: &UpArgs, client: &Client) -> Arc<dyn Transport> {
+    let proxy: Arc<dyn Transport> = Arc::new(client.clone());
+    if args.direct.is_empty() {
+        return proxy;
+    }
+    let config = pseudotcp_direct::Config::default();
+    let config = args.mark.into_iter().fold(config, pseudotcp_direct::Config::with_mark);
+    let networks = args.direct.iter().copied().collect();
+    Arc::new(Route::new(proxy, Arc::new(Direct::new(config)), networks))
+}
+
+fn rules(args: &UpArgs) -> Rules {
+    let private = args.reject_private.then(defaults::reject_private);
+    let dns_over_tls = args.reject_dns_over_tls.then(defaults::reject_dns_over_tls);
+    let wanted = private.into_iter().chain(dns_over_tls);
+    wanted.fold(Rules::builder(), |builder, rule| builder.rule(rule)).build()
+}
+
+/// Logs how the client stands to its proxy, whenever that changes.
+async fn log_state(client: Client) {
+    let mut state = client.state();
+    drop(client);
+    while state.changed().await.is_ok() {
+        match &*state.borrow_and_update() {
+            state @ (State::Reconnecting | State::Failed { .. }) => warn!(%state, "the proxy"),
+            state => info!(%state, "the proxy"),
+        }
+    }
+}

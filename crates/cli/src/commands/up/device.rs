@@ -1,0 +1,57 @@
+//! The device: a new TUN interface, or a descriptor that was handed in.
+
+use std::fs;
+use std::io;
+use std::net::Ipv6Addr;
+
+use anyhow::{Context as _, Result};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use pseudotcp_tun::{LinuxTun, TunConfig, TunPort};
+
+use super::args::DeviceArgs;
+
+/// The addresses of the interface unless others are given.
+const DEFAULT_V4: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 99, 99, 10), 24);
+const DEFAULT_V6: Ipv6Net =
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfd99, 0x99, 0, 0, 0, 0, 0, 0x10), 64);
+
+/// Tells whether IPv6 is switched off; absent where the kernel has none.
+const IPV6_SWITCH: &str = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
+
+/// Opens the device.
+pub(super) fn open(args: &DeviceArgs) -> Result<TunPort> {
+    if let Some(number) = args.tun_fd {
+        let port = TunPort::inherit(number, u32::from(args.mtu));
+        return port.with_context(|| format!("taking over descriptor {number}"));
+    }
+    let mut config = TunConfig::default().mtu(args.mtu).offload(!args.no_offload);
+    if let Some(name) = &args.name {
+        config = config.name(name);
+    }
+    for address in addresses(args) {
+        config = config.address(address);
+    }
+    LinuxTun::create(config).map_err(explain)
+}
+
+fn addresses(args: &DeviceArgs) -> Vec<IpNet> {
+    if !args.addresses.is_empty() {
+        return args.addresses.clone();
+    }
+    let has_ipv6 = fs::read_to_string(IPV6_SWITCH).is_ok_and(|switch| switch.trim() == "0");
+    let v6 = has_ipv6.then_some(IpNet::V6(DEFAULT_V6));
+    [IpNet::V4(DEFAULT_V4)].into_iter().chain(v6).collect()
+}
+
+/// Says what to do about an interface that cannot be made.
+fn explain(error: io::Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "creating a TUN interface needs CAP_NET_ADMIN: run as root, or hand one in with --tun-fd"
+        }
+        io::ErrorKind::NotFound => "creating a TUN interface: /dev/net/tun is missing",
+        io::ErrorKind::ResourceBusy => "creating a TUN interface: the name is in use, see --tun",
+        _ => "creating a TUN interface",
+    };
+    anyhow::Error::from(error).context(advice)
+}

@@ -1,0 +1,51 @@
+//! Log lines on standard error.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+
+/// The environment variable that overrules `-v`, in the syntax of `tracing-subscriber`.
+const VARIABLE: &str = "PSEUDOTCP_LOG";
+
+/// What happens to every flow, without the chatter of the libraries underneath.
+const FLOWS: &str = "info,pseudotcp=debug,pseudotcp_masque_h2=debug,pseudotcp_pipeline=debug,\
+                     pseudotcp_proxy=debug";
+
+/// How much is logged, and how.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Logging {
+    /// Log more: -v for what happens to connections, -vv for every flow, -vvv for everything.
+    /// `PSEUDOTCP_LOG=FILTER` in the environment says it in more detail.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    /// Log and count in JSON, one object a line.
+    #[arg(long)]
+    pub(crate) json_log: bool,
+}
+
+impl Logging {
+    /// Starts logging.
+    pub(crate) fn start(&self) {
+        let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| self.filter().into());
+        let logger = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false);
+        if self.json_log {
+            logger.json().init();
+        } else {
+            logger.init();
+        }
+    }
+
+    fn filter(&self) -> &'static str {
+        match self.verbose {
+            0 => "warn",
+            1 => "info",
+            2 => FLOWS,
+            _ => "trace",
+        }
+    }
+}

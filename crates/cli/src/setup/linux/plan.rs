@@ -1,0 +1,243 @@
+//! What has to be set so that the wanted networks enter the TUN, and the proxy's address does not.
+//!
+//! ```text
+//!  without a mark                        with a mark M
+//!  main table:                           rules:   the main table but its default route (for /0 only)
+//!    PROXY   the way it takes now                 not marked M → table M
+//!    NETWORK the TUN                     table M: NETWORK the TUN
+//! ```
+//!
+//! A pure function of what is wanted and what is there, so that it can be tested without a kernel.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+/// The routing table that everybody uses.
+pub(crate) const MAIN_TABLE: u32 = 254;
+
+/// Rules are tried before that of the main table, which is number 32,766.
+const PRIORITY_MAIN: u32 = 32_000;
+const PRIORITY_UNMARKED: u32 = 32_001;
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// The index of the TUN interface.
+    pub(crate) tun: u32,
+    /// The networks that shall enter it.
+    pub(crate) networks: Vec<IpNet>,
+    /// The mark of the program's own sockets.
+    pub(crate) mark: Option<u32>,
+    /// The ways that the proxy's addresses take now.
+    pub(crate) ways: Vec<Way>,
+}
+
+/// The way that packets to an address take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) address: IpAddr,
+    pub(crate) link: u32,
+    pub(crate) gateway: Option<IpAddr>,
+    /// The address is this machine's own, which no route can change.
+    pub(crate) is_local: bool,
+}
+
+/// One thing to set, and later to take back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Route(Route),
+    Rule(Rule),
+}
+
+/// An entry of a routing table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) network: IpNet,
+    pub(crate) table: u32,
+    pub(crate) link: u32,
+    pub(crate) gateway: Option<IpAddr>,
+}
+
+/// An entry of the routing policy of one IP version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) is_ipv6: bool,
+    pub(crate) priority: u32,
+    pub(crate) table: u32,
+    pub(crate) applies: Applies,
+}
+
+/// When a rule applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applies {
+    /// To packets without this mark.
+    Unmarked(u32),
+    /// Where the table has anything but a default route.
+    UnlessDefault,
+}
+
+/// The steps, in the order in which they must be taken.
+pub(crate) fn steps(wanted: &Wanted) -> Vec<Step> {
+    match wanted.mark {
+        Some(mark) => by_mark(wanted, mark),
+        None => by_address(wanted),
+    }
+}
+
+fn by_mark(wanted: &Wanted, mark: u32) -> Vec<Step> {
+    let routes = wanted.networks.iter().map(|network| into_tun(wanted, *network, mark));
+    let rules = [false, true].into_iter().flat_map(|is_ipv6| rules(wanted, mark, is_ipv6));
+    routes.chain(rules.map(Step::Rule)).collect()
+}
+
+fn rules(wanted: &Wanted, mark: u32, is_ipv6: bool) -> Vec<Rule> {
+    let of_version = || wanted.networks.iter().filter(|network| is_v6(network) == is_ipv6);
+    let unmarked = Rule {
+        is_ipv6,
+        priority: PRIORITY_UNMARKED,
+        table: mark,
+        applies: Applies::Unmarked(mark),
+    };
+    let main = Rule {
+        is_ipv6,
+        priority: PRIORITY_MAIN,
+        table: MAIN_TABLE,
+        applies: Applies::UnlessDefault,
+    };
+    let takes_default = of_version().any(|network| network.prefix_len() == 0);
+    let main = takes_default.then_some(main);
+    let unmarked = of_version().next().map(|_| unmarked);
+    main.into_iter().chain(unmarked).collect()
+}
+
+fn by_address(wanted: &Wanted) -> Vec<Step> {
+    let covered = wanted.ways.iter().filter(|way| {
+        !way.is_local && wanted.networks.iter().any(|network| network.contains(&way.address))
+    });
+    let pins = covered.map(|way| {
+        let network = IpNet::from(way.address);
+        Step::Route(Route { network, table: MAIN_TABLE, link: way.link, gateway: way.gateway })
+    });
+    // Two halves win over a default route that is there, and leave it untouched.
+    let networks = wanted.networks.iter().flat_map(|network| halves(*network));
+    pins.chain(networks.map(|network| into_tun(wanted, network, MAIN_TABLE))).collect()
+}
+
+fn into_tun(wanted: &Wanted, network: IpNet, table: u32) -> Step {
+    Step::Route(Route { network: network.trunc(), table, link: wanted.tun, gateway: None })
+}
+
+/// The two halves of a network that is everything; any other network as it is.
+fn halves(network: IpNet) -> Vec<IpNet> {
+    let halves = match network {
+        IpNet::V4(net) if net.prefix_len() == 0 => {
+            net.subnets(1).ok().map(|nets| nets.map(IpNet::from).collect())
+        }
+        IpNet::V6(net) if net.prefix_len() == 0 => {
+            net.subnets(1).ok().map(|nets| nets.map(IpNet::from).collect())
+        }
+        _ => None,
+    };
+    halves.unwrap_or_else(|| vec![network])
+}
+
+fn is_v6(network: &IpNet) -> bool {
+    matches!(network, IpNet::V6(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TUN: u32 = 7;
+    const ETH: u32 = 2;
+
+    fn nets(networks: &[&str]) -> Vec<IpNet> {
+        networks.iter().map(|network| network.parse().unwrap()).collect()
+    }
+
+    fn way(address: &str) -> Way {
+        let gateway = Some("192.0.2.254".parse().unwrap());
+        Way { address: address.parse().unwrap(), link: ETH, gateway, is_local: false }
+    }
+
+    fn wanted(networks: &[&str], mark: Option<u32>, ways: Vec<Way>) -> Wanted {
+        Wanted { tun: TUN, networks: nets(networks), mark, ways }
+    }
+
+    /// `network table link` of each route.
+    fn routes(steps: &[Step]) -> Vec<String> {
+        let line = |step: &Step| match step {
+            Step::Route(r) => Some(format!("{} {} {}", r.network, r.table, r.link)),
+            Step::Rule(_) => None,
+        };
+        steps.iter().filter_map(line).collect()
+    }
+
+    fn rule_lines(steps: &[Step]) -> Vec<String> {
+        let line = |step: &Step| match step {
+            Step::Rule(r) => Some(format!("v6={} {} {:?}", r.is_ipv6, r.table, r.applies)),
+            Step::Route(_) => None,
+        };
+        steps.iter().filter_map(line).collect()
+    }
+
+    #[test]
+    fn the_proxy_keeps_its_way_before_anything_enters_the_tun() {
+        let steps = steps(&wanted(&["192.0.0.0/8"], None, vec![way("192.0.3.1")]));
+        assert_eq!(routes(&steps), ["192.0.3.1/32 254 2", "192.0.0.0/8 254 7"]);
+        let Step::Route(pin) = &steps[0] else { panic!("a route") };
+        assert_eq!(pin.gateway, Some("192.0.2.254".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_proxy_that_no_route_covers_is_left_alone() {
+        let steps = steps(&wanted(&["10.0.0.0/8"], None, vec![way("192.0.3.1")]));
+        assert_eq!(routes(&steps), ["10.0.0.0/8 254 7"]);
+    }
+
+    #[test]
+    fn a_proxy_on_this_machine_is_left_alone() {
+        let local = Way { is_local: true, ..way("10.0.0.1") };
+        let steps = steps(&wanted(&["10.0.0.0/8"], None, vec![local]));
+        assert_eq!(routes(&steps), ["10.0.0.0/8 254 7"]);
+    }
+
+    #[test]
+    fn everything_is_routed_by_halves_beside_the_default_route() {
+        let steps = steps(&wanted(&["0.0.0.0/0", "::/0"], None, vec![way("192.0.3.1")]));
+        let expected = [
+            "192.0.3.1/32 254 2",
+            "0.0.0.0/1 254 7",
+            "128.0.0.0/1 254 7",
+            "::/1 254 7",
+            "8000::/1 254 7",
+        ];
+        assert_eq!(routes(&steps), expected);
+    }
+
+    #[test]
+    fn with_a_mark_a_table_of_its_own_is_used() {
+        let steps = steps(&wanted(&["10.1.2.3/8"], Some(999), vec![way("10.0.0.1")]));
+        assert_eq!(routes(&steps), ["10.0.0.0/8 999 7"]);
+        assert_eq!(rule_lines(&steps), ["v6=false 999 Unmarked(999)"]);
+    }
+
+    #[test]
+    fn with_a_mark_and_everything_local_networks_stay_reachable() {
+        let steps = steps(&wanted(&["0.0.0.0/0", "fd00::/8"], Some(999), Vec::new()));
+        let expected = [
+            "v6=false 254 UnlessDefault",
+            "v6=false 999 Unmarked(999)",
+            "v6=true 999 Unmarked(999)",
+        ];
+        assert_eq!(rule_lines(&steps), expected);
+    }
+
+    #[test]
+    fn nothing_wanted_nothing_set() {
+        assert!(steps(&wanted(&[], None, vec![way("10.0.0.1")])).is_empty());
+        assert!(steps(&wanted(&[], Some(999), vec![way("10.0.0.1")])).is_empty());
+    }
+}

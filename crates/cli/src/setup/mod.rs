@@ -1,0 +1,3 @@
+//! Setting up the host, and taking it back.
+
+pub(crate) mod linux;
