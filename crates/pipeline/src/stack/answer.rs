@@ -85,3 +85,56 @@ pub(super) fn udp_end(cause: &TunnelError) -> Option<Unreachable> {
 fn audible_host_unreachable(ipv6: bool) -> Unreachable {
     if ipv6 { Unreachable::Port } else { Unreachable::HostProhibited }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every cause, and the answers: TCP, UDP over IPv4, UDP over IPv6.
+    fn table() -> Vec<(OpenError, TcpRefusal, UdpRefusal, UdpRefusal)> {
+        use TcpRefusal::{Later, Reset, Unreachable as Tcp};
+        use UdpRefusal::{Drop, Unreachable as Udp};
+        use Unreachable::{Host, HostProhibited, Network, Port, Prohibited};
+        let later = |after| Later { after };
+        let named = Duration::from_secs(9);
+        vec![
+            (OpenError::Refused, Reset, Udp(Port), Udp(Port)),
+            (OpenError::ConnectFailed { status: 502 }, Reset, Udp(Port), Udp(Port)),
+            (OpenError::Unreachable, Tcp(Host), Udp(HostProhibited), Udp(Port)),
+            (OpenError::Unresolved, Tcp(Host), Udp(HostProhibited), Udp(Port)),
+            (OpenError::NoIpv6, Tcp(Network), Udp(Port), Udp(Port)),
+            (OpenError::Denied, Tcp(Prohibited), Udp(Prohibited), Udp(Prohibited)),
+            (OpenError::Unauthenticated, Tcp(Prohibited), Udp(Prohibited), Udp(Prohibited)),
+            (OpenError::TimedOut, later(BACK_OFF), Drop, Drop),
+            (OpenError::Overloaded { retry_after: None }, later(BACK_OFF), Drop, Drop),
+            (OpenError::Overloaded { retry_after: Some(named) }, later(named), Drop, Drop),
+            (OpenError::ProxyGone(None), later(PROXY_GONE_BACK_OFF), Drop, Drop),
+            (OpenError::Protocol("odd".into()), Reset, Drop, Drop),
+        ]
+    }
+
+    #[test]
+    fn every_cause_has_its_answer() {
+        for (cause, to_tcp, to_udp4, to_udp6) in table() {
+            assert_eq!(tcp(&cause, TcpRefusalStyle::Icmp), to_tcp, "{cause}");
+            assert_eq!(udp(&cause, false), to_udp4, "{cause}");
+            assert_eq!(udp(&cause, true), to_udp6, "{cause}");
+        }
+    }
+
+    #[test]
+    fn the_reset_style_knows_no_icmp() {
+        for (cause, ..) in table() {
+            let refusal = tcp(&cause, TcpRefusalStyle::Reset);
+            assert!(!matches!(refusal, TcpRefusal::Unreachable(_)), "{cause}");
+        }
+        assert_eq!(tcp_expired(false, TcpRefusalStyle::Reset), TcpRefusal::Reset);
+    }
+
+    #[test]
+    fn an_expired_syn_hears_of_the_host_or_of_the_lost_proxy() {
+        let host = TcpRefusal::Unreachable(Unreachable::Host);
+        assert_eq!(tcp_expired(false, TcpRefusalStyle::Icmp), host);
+        assert_eq!(tcp_expired(true, TcpRefusalStyle::Icmp), TcpRefusal::Reset);
+    }
+}

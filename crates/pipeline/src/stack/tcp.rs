@@ -116,7 +116,8 @@ impl TcpSide {
         let Some(flow) = self.flows.get_mut(&id) else { return 0 };
         let Stage::Open(open) = &mut flow.stage else { return 0 };
         let waker = waker_ref(&flow.waker);
-        let mut pump = Pump { engine: &mut self.engine, now, id, cx: &mut Context::from_waker(&waker) };
+        let mut pump =
+            Pump { engine: &mut self.engine, now, id, cx: &mut Context::from_waker(&waker) };
         let up = open.pump_up(&mut pump);
         let down = open.pump_down(&mut pump);
         if up >= QUANTUM || down >= QUANTUM {
@@ -131,9 +132,8 @@ impl TcpSide {
     fn open(&mut self, now: Instant, id: FlowId, flow: &FlowKey, shared: &mut Shared) {
         let request = request(flow, now + shared.open_timeout);
         let transport = Arc::clone(&shared.transport);
-        let open = shared
-            .opens
-            .start(async move { Opened::Tcp(id, transport.open_tcp(request).await) });
+        let open =
+            shared.opens.start(async move { Opened::Tcp(id, transport.open_tcp(request).await) });
         let stage = Stage::Opening { open, app: flow.source().ip() };
         let waker = FlowWaker::new(Token::Tcp(id), &shared.ready);
         self.flows.insert(id, Flow { waker, stage });

@@ -114,9 +114,8 @@ impl UdpSide {
     fn open(&mut self, now: Instant, id: FlowId, flow: &FlowKey, shared: &mut Shared) {
         let request = request(flow, now + shared.open_timeout);
         let transport = Arc::clone(&shared.transport);
-        let open = shared
-            .opens
-            .start(async move { Opened::Udp(id, transport.open_udp(request).await) });
+        let open =
+            shared.opens.start(async move { Opened::Udp(id, transport.open_udp(request).await) });
         let waker = FlowWaker::new(Token::Udp(id), &shared.ready);
         let app = flow.source().ip();
         self.flows.insert(id, Flow { waker, app, stage: Stage::Opening(open) });
