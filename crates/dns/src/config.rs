@@ -1,0 +1,84 @@
+use std::time::Duration;
+
+/// Limits and lifetimes of an [`Interceptor`](crate::Interceptor) and its cache.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) cache_bytes: usize,
+    pub(crate) max_ttl: Duration,
+    pub(crate) max_negative_ttl: Duration,
+    pub(crate) failure_ttl: Duration,
+    pub(crate) max_datagram: u16,
+    pub(crate) max_waiting: usize,
+    pub(crate) timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 2 << 20,
+            max_ttl: Duration::from_hours(24),
+            // RFC 2308 §5: one to three hours have been found to work well.
+            max_negative_ttl: Duration::from_hours(1),
+            // RFC 9520 §3.2: a second at least.
+            failure_ttl: Duration::from_secs(1),
+            // RFC 9715 §3.2: no fragments on any path.
+            max_datagram: 1_232,
+            max_waiting: 4_096,
+            timeout: Duration::from_secs(4),
+        }
+    }
+}
+
+impl Config {
+    /// How many bytes cached answers may take, bookkeeping included; default 2 MiB, which is some
+    /// thousand names. Zero switches the cache off.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// How long an answer is kept at most, whatever its TTL; default 24 hours.
+    #[must_use]
+    pub fn max_ttl(mut self, ttl: Duration) -> Self {
+        self.max_ttl = ttl;
+        self
+    }
+
+    /// How long a negative answer is kept at most (RFC 2308 §5); default 1 hour.
+    #[must_use]
+    pub fn max_negative_ttl(mut self, ttl: Duration) -> Self {
+        self.max_negative_ttl = ttl;
+        self
+    }
+
+    /// How long a failure to resolve is kept (RFC 9520 §3.2); default 1 s. Longer spares the
+    /// upstream, shorter sees its recovery earlier.
+    #[must_use]
+    pub fn failure_ttl(mut self, ttl: Duration) -> Self {
+        self.failure_ttl = ttl;
+        self
+    }
+
+    /// The largest answer in bytes that goes into a datagram, even if the client can take more;
+    /// default 1,232, at least 512. Larger ones are truncated, and asked for again over a stream.
+    #[must_use]
+    pub fn max_datagram(mut self, bytes: u16) -> Self {
+        self.max_datagram = bytes.max(512);
+        self
+    }
+
+    /// How many questions may wait for an upstream; default 4,096. More are answered SERVFAIL.
+    #[must_use]
+    pub fn max_waiting(mut self, questions: usize) -> Self {
+        self.max_waiting = questions;
+        self
+    }
+
+    /// How long an upstream may take; default 4 s, as stub resolvers commonly give up after 5.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
