@@ -5,12 +5,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use pseudotcp_direct::Direct;
 use pseudotcp_masque::Transport;
-use pseudotcp_masque_h2::{Client, State};
+use pseudotcp_masque_h2::Client;
 use pseudotcp_packet::Packet;
 use pseudotcp_pipeline::{Direction, Guard, Route, Stack, Tap, splice, stack};
 use pseudotcp_policy::{Rules, defaults};
 use pseudotcp_tun::{Counters as TunCounters, TunPort};
-use tracing::{info, warn};
 
 use super::args::UpArgs;
 use super::capture::Capture;
@@ -52,7 +51,6 @@ impl DataPath {
 
     /// Moves packets until the operator wants the end; shows the counters then, and when asked.
     pub(super) async fn run(&mut self, signals: &mut Signals, as_json: bool) -> Result<()> {
-        let watcher = tokio::spawn(log_state(self.client.clone()));
         let outcome = loop {
             let ended = tokio::select! {
                 ended = splice(&mut self.device, &mut self.stack) => Some(ended),
@@ -63,7 +61,6 @@ impl DataPath {
                 None => self.show(as_json),
             }
         };
-        watcher.abort();
         self.show(as_json);
         outcome.context("the device is gone")
     }
@@ -96,16 +93,4 @@ fn rules(args: &UpArgs) -> Rules {
     let dns_over_tls = args.reject_dns_over_tls.then(defaults::reject_dns_over_tls);
     let wanted = private.into_iter().chain(dns_over_tls);
     wanted.fold(Rules::builder(), |builder, rule| builder.rule(rule)).build()
-}
-
-/// Logs how the client stands to its proxy, whenever that changes.
-async fn log_state(client: Client) {
-    let mut state = client.state();
-    drop(client);
-    while state.changed().await.is_ok() {
-        match &*state.borrow_and_update() {
-            state @ (State::Reconnecting | State::Failed { .. }) => warn!(%state, "the proxy"),
-            state => info!(%state, "the proxy"),
-        }
-    }
 }

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use pseudotcp_masque::OpenError;
-use pseudotcp_masque_h2::Client;
+use pseudotcp_masque_h2::{Client, State};
 use pseudotcp_tun::TunPort;
-use tracing::warn;
+use tokio::sync::watch;
+use tracing::{info, warn};
 
 pub(crate) use self::args::UpArgs;
 
@@ -26,7 +27,7 @@ use crate::setup::linux::{HostSetup, Wanted, Way};
 use crate::signals::Signals;
 
 /// How long the first connection to the proxy may take.
-const READY: Duration = Duration::from_secs(15);
+const READY: Duration = Duration::from_secs(10);
 
 /// How long taking everything back may take.
 const CLEAN_UP: Duration = Duration::from_secs(1);
@@ -72,6 +73,7 @@ async fn start(args: &UpArgs, setup: &mut HostSetup) -> Result<DataPath> {
     let (config, addresses) = client::configure(args).await?;
     let capture = Capture::start(args.pcap.as_deref())?;
     let client = Client::new(config).map_err(|error| failure::usage(error.to_string()))?;
+    tokio::spawn(log_state(client.state()));
     client.ready(clock::deadline(READY)).await.map_err(|error| explain(args, error))?;
     let ways = setup.ways(&addresses).await;
     let tun = device::open(&args.device)?;
@@ -82,6 +84,16 @@ async fn start(args: &UpArgs, setup: &mut HostSetup) -> Result<DataPath> {
     }
     println!("pseudotcp: ready, {name} → {}, {}", args.proxy, plural(args.routes.len(), "route"));
     Ok(data_path)
+}
+
+/// Logs how the client stands to its proxy, whenever that changes, as long as there is a client.
+async fn log_state(mut state: watch::Receiver<State>) {
+    while state.changed().await.is_ok() {
+        match &*state.borrow_and_update() {
+            state @ (State::Reconnecting | State::Failed { .. }) => warn!("the proxy: {state}"),
+            state => info!("the proxy: {state}"),
+        }
+    }
 }
 
 async fn lead_into(tun: &str, args: &UpArgs, setup: &mut HostSetup, ways: Vec<Way>) -> Result<()> {

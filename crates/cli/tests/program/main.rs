@@ -1,0 +1,8 @@
+//! The program from outside, without root: its help, errors, exit codes and signals.
+#![forbid(unsafe_code)]
+
+mod errors;
+mod help;
+mod signals;
+mod support;
+mod tun_fd;

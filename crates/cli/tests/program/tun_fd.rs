@@ -1,0 +1,56 @@
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pseudotcp_packet::build::datagram;
+use pseudotcp_packet::{Packet, Transport};
+
+use crate::support::Proxy;
+
+/// Descriptor 3 is what the program was started with as standard input.
+const ON_DESCRIPTOR_3: &str = r#"exec "$0" "$@" 3<&0"#;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The whole program without root: a socket pair in place of the device.
+#[test]
+fn a_datagram_goes_through_an_inherited_descriptor_and_comes_back() {
+    let echo = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let target = echo.local_addr().unwrap();
+    let proxy = Proxy::start(&[]);
+    let (device, theirs) = UnixDatagram::pair().unwrap();
+    device.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", ON_DESCRIPTOR_3, env!("CARGO_BIN_EXE_pseudotcp"), "up", "--tun-fd", "3"])
+        .args(proxy.arguments())
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .spawn()
+        .unwrap();
+
+    let app: SocketAddr = "10.1.1.1:1234".parse().unwrap();
+    let request = datagram(app, target, Bytes::from_static(b"ping"), None).unwrap();
+    device.send(&request.segments().next().unwrap().to_bytes()).unwrap();
+    echo.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut heard = [0; 16];
+    let (len, from) = echo.recv_from(&mut heard).unwrap();
+    assert_eq!(&heard[..len], b"ping");
+    echo.send_to(b"pong", from).unwrap();
+
+    let mut bytes = vec![0; 2_000];
+    let len = device.recv(&mut bytes).unwrap();
+    bytes.truncate(len);
+    let reply = Packet::parse(Bytes::from(bytes)).unwrap();
+    assert!(matches!(reply.transport(), Transport::Udp(_)));
+    let flow = reply.flow().unwrap();
+    assert_eq!((flow.source(), flow.destination()), (target, app));
+    assert_eq!(reply.body().concat(), b"pong");
+
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
