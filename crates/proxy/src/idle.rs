@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// Longer than any tunnel lives; a clock may not reach beyond.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
 /// Notices silence. Activity costs a look at the clock; the timer itself moves only when it fires.
 pub(crate) struct IdleTimer {
     limit: Duration,
@@ -14,7 +17,7 @@ pub(crate) struct IdleTimer {
 
 impl IdleTimer {
     pub(crate) fn new(limit: Duration) -> Self {
-        let last = Instant::now();
+        let (limit, last) = (limit.min(LONGEST), Instant::now());
         Self { limit, last, sleep: Box::pin(sleep_until(last + limit)) }
     }
 
@@ -40,5 +43,33 @@ impl IdleTimer {
             }
             self.sleep.as_mut().reset(due);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_whole_silence_counts() {
+        let second = Duration::from_secs(1);
+        let start = Instant::now();
+        let mut timer = IdleTimer::new(10 * second);
+        tokio::time::sleep(7 * second).await;
+        timer.touch();
+        poll_fn(|cx| timer.poll(cx)).await;
+        assert_eq!(start.elapsed().as_secs(), 17);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shorter_limit_counts_from_now() {
+        let start = Instant::now();
+        let mut timer = IdleTimer::new(Duration::MAX);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        timer.shorten(Duration::from_secs(5));
+        poll_fn(|cx| timer.poll(cx)).await;
+        assert_eq!(start.elapsed().as_secs(), 8);
     }
 }

@@ -179,7 +179,7 @@ impl Session {
                         self.connection.graceful_shutdown();
                     }
                     seen = self.requests;
-                    idle.as_mut().reset(tokio::time::Instant::now() + quiet);
+                    idle.set(sleep(quiet));
                 }
             }
         }
