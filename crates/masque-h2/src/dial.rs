@@ -129,8 +129,7 @@ impl Dialer {
         deadline: Instant,
         owner: Weak<dyn Owner>,
     ) -> Result<Dialled, DialError> {
-        let tcp = self.connect_any(deadline).await?;
-        let address = tcp.peer_addr().map_err(DialError::Tls)?;
+        let (tcp, address) = self.connect_any(deadline).await?;
         let name = self.config.server_name.clone();
         let tls = self.tls.connect(name, tcp).await.map_err(DialError::Tls)?;
         // RFC 9113 §3.2: both sides must have agreed on it.
@@ -141,7 +140,7 @@ impl Dialer {
     }
 
     /// Tries one address after the other, each with its share of the time that is left.
-    async fn connect_any(&self, deadline: Instant) -> Result<TcpStream, DialError> {
+    async fn connect_any(&self, deadline: Instant) -> Result<(TcpStream, SocketAddr), DialError> {
         let addresses = self.resolve().await?;
         let mut last = DialError::NoAddress;
         for (tried, &address) in addresses.iter().enumerate() {
@@ -149,7 +148,7 @@ impl Dialer {
             let now = Instant::now();
             let share = deadline.saturating_duration_since(now) / left;
             last = match timeout_at(now + share, self.connect_one(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Ok(stream)) => return Ok((stream, address)),
                 Ok(Err(source)) => DialError::Connect { address, source },
                 Err(_) => DialError::TimedOut,
             };

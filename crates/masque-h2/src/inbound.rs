@@ -134,7 +134,9 @@ impl<Q: Queue> Inbound<Q> {
     /// Ends the flow from this side: what has arrived is dropped, and nothing more is taken.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
-        while state.queue.pop().is_some() {}
+        while let Some((_, released)) = state.queue.pop() {
+            state.release(released);
+        }
         state.end.get_or_insert(Err(Fault::Reset));
         state.recv = None;
     }

@@ -118,11 +118,7 @@ impl Pool {
             }
             self.want_connection()?;
             if timeout_at(deadline, changed).await.is_err() {
-                let shelf = self.shelf();
-                return Err(shelf
-                    .failure
-                    .as_ref()
-                    .map_or(OpenError::ProxyGone(None), Failure::error));
+                return Err(self.shelf().nothing_free());
             }
         }
     }
@@ -234,6 +230,15 @@ impl Pool {
 }
 
 impl Shelf {
+    /// Why no room was found in time.
+    fn nothing_free(&self) -> OpenError {
+        match &self.failure {
+            _ if !self.connections.is_empty() => OpenError::Overloaded { retry_after: None },
+            Some(failure) => failure.error(),
+            None => OpenError::ProxyGone(None),
+        }
+    }
+
     /// Whether there is no connection, and one dial at the most.
     fn is_alone(&self) -> bool {
         self.connections.is_empty() && self.dialling <= 1

@@ -188,3 +188,21 @@ async fn d41_bytes_right_behind_the_response_are_not_lost() {
     let first = soon(futures::StreamExt::next(&mut tunnel)).await;
     assert_eq!(first.unwrap().unwrap(), "at once");
 }
+
+#[tokio::test]
+async fn a_head_without_end_is_not_read_for_ever() {
+    let proxy = Proxy::start(|mut tls| async move {
+        raw::begin(&mut tls, USUAL_SETTINGS).await;
+        let stream = raw::request(&mut tls).await.unwrap();
+        raw::send(&mut tls, HEADERS, 0, stream, STATUS_200).await;
+        // `x: ` and 1,000 letters, as a literal that is never indexed.
+        let field = [&[0x10, 1, b'x', 0x7f, 0xe9, 6][..], &[b'a'; 1_000]].concat();
+        let field = raw::frame(raw::CONTINUATION, 0, stream, &field);
+        while tls.write_all(&field).await.is_ok() {}
+    })
+    .await;
+    let client = proxy.client();
+    let (error, _) = outcome(&client).await;
+    assert!(matches!(error, OpenError::ProxyGone(_) | OpenError::Protocol(_)), "{error:?}");
+    assert!(client.stats().bytes_received < 4 << 20, "{:?}", client.stats());
+}

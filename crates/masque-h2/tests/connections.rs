@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::{SinkExt as _, StreamExt as _};
-use pseudotcp_masque::{ByteTunnel, OpenError, TunnelError};
+use pseudotcp_masque::{ByteTunnel, OpenError, Transport as _, TunnelError};
 use pseudotcp_masque_h2::{Client, State};
 use support::raw::{
     self, ACK, DATA, END_HEADERS, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, STATUS_200,
@@ -139,12 +139,15 @@ async fn the_number_of_connections_is_bounded() {
     let client = Client::new(proxy.config().max_connections(2)).unwrap();
     let opened = soon(join_all((0..4).map(|_| open(&client, "echo.test")))).await;
     let tunnels: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
+    let soon_over = (tokio::time::Instant::now() + Duration::from_millis(50)).into_std();
+    let too_many = client.open_tcp(support::request("echo.test").with_deadline(soon_over));
+    let error = soon(too_many).await.map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::Overloaded { retry_after: None }), "{error:?}");
     let fifth = tokio::spawn({
         let client = client.clone();
         async move { open(&client, "echo.test").await }
     });
     tokio::task::yield_now().await;
-    assert!(!fifth.is_finished());
     drop(tunnels);
     works(&mut soon(fifth).await.unwrap().unwrap()).await;
     assert_eq!(proxy.connections(), 2);

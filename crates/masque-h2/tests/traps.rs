@@ -168,7 +168,7 @@ async fn late_data_for_thousands_of_dropped_flows_is_no_attack() {
         while let Some(frame) = raw::receive(&mut tls).await {
             match frame.kind {
                 HEADERS => {
-                    raw::send(&mut tls, HEADERS, END_HEADERS, frame.stream, STATUS_200).await
+                    raw::send(&mut tls, HEADERS, END_HEADERS, frame.stream, STATUS_200).await;
                 }
                 RST_STREAM => raw::send(&mut tls, DATA, 0, frame.stream, b"too late").await,
                 _ => {}
