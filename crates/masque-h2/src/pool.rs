@@ -114,6 +114,8 @@ impl Pool {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             if let Some(slot) = self.find(avoided) {
+                // There may be room for the next who waits, too.
+                self.room();
                 return Ok(slot);
             }
             self.want_connection()?;

@@ -202,3 +202,39 @@ async fn a_proxy_that_never_answers_costs_the_deadline() {
     let outcome = soon(pseudotcp_masque::Transport::open_tcp(&client, request)).await;
     assert!(matches!(outcome.map(drop), Err(OpenError::TimedOut)));
 }
+
+/// Flows, their driver and the proxy on different threads; some flows end in the middle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_flows_on_many_threads() {
+    let proxy = Proxy::answering(echo).await;
+    let client = proxy.client();
+    let mut flows = tokio::task::JoinSet::new();
+    for number in 0..1_000_usize {
+        let client = client.clone();
+        flows.spawn(async move {
+            let tunnel = open(&client, "echo.test").await.unwrap();
+            let (mut sink, mut stream) = tunnel.split();
+            let size = 1 + number * 37 % 50_000;
+            let sent = Bytes::from(vec![number.to_le_bytes()[0]; size]);
+            let send = async {
+                sink.send(sent.clone()).await.unwrap();
+                sink.close().await.unwrap();
+            };
+            let receive = async {
+                let mut received = Vec::new();
+                while let Some(chunk) = stream.next().await {
+                    received.extend_from_slice(&chunk.unwrap());
+                    if number % 10 == 9 && received.len() > size / 2 {
+                        return;
+                    }
+                }
+                assert_eq!(received, sent);
+            };
+            tokio::join!(send, receive);
+        });
+    }
+    while let Some(flow) = soon(flows.join_next()).await {
+        flow.unwrap();
+    }
+    assert_eq!(client.stats().flows_opened, 1_000);
+}
