@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::output;
+
 /// The exit code of arguments that cannot be.
 const USAGE: u8 = 2;
 
@@ -26,7 +28,7 @@ pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
 
 /// Prints an error with its causes, and says how the program ends.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("pseudotcp: {}", message(error));
+    output::show(&format!("pseudotcp: {}\n", message(error)));
     match error.downcast_ref::<Usage>() {
         Some(_) => ExitCode::from(USAGE),
         None => ExitCode::FAILURE,

@@ -6,6 +6,7 @@ mod clock;
 mod commands;
 mod failure;
 mod logging;
+mod output;
 mod secret;
 mod setup;
 mod signals;

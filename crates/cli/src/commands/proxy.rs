@@ -15,6 +15,7 @@ use pseudotcp_proxy::{Config, ConfigError, Server, Stats};
 
 use crate::failure::usage;
 use crate::logging::Logging;
+use crate::output;
 use crate::secret::Secret;
 use crate::signals::{Signals, Wish};
 
@@ -97,8 +98,8 @@ async fn serve(args: &ProxyArgs, config: Config) -> Result<()> {
     let mut signals = Signals::new().context("listening to signals")?;
     let pin = args.print_pin.then(|| pem(config.certificate_der()));
     let server = Server::bind(config, args.listen).await.map_err(|error| explain(args, error))?;
-    print!("{}", pin.unwrap_or_default());
-    println!("pseudotcp: listening on https://{}", server.local_addr());
+    output::print(&pin.unwrap_or_default());
+    output::say(&format!("listening on https://{}", server.local_addr()));
     let stats = server.stats();
     let stopped = async {
         while signals.next().await != Wish::Stop {
@@ -170,9 +171,9 @@ fn pem(der: &[u8]) -> String {
 }
 
 fn show(stats: &Stats) {
-    eprintln!(
+    output::show(&format!(
         "proxy   {} flows now, {} TCP, {} UDP, {} refused, {} bytes up, {} bytes down, \
-         {} clients, {} handshakes failed",
+         {} clients, {} handshakes failed\n",
         stats.open_tunnels(),
         stats.tcp_tunnels(),
         stats.udp_tunnels(),
@@ -181,5 +182,5 @@ fn show(stats: &Stats) {
         stats.bytes_from_targets(),
         stats.connections(),
         stats.handshakes_failed(),
-    );
+    ));
 }

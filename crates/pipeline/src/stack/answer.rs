@@ -21,14 +21,13 @@ pub enum TcpRefusalStyle {
     /// By the ICMP error that names the cause, where there is one.
     #[default]
     Icmp,
-    /// Always by RST: for systems where ICMP is only a soft error to connect().
+    /// Always by RST: for systems where ICMP is only a soft error to `connect()`.
     Reset,
 }
 
 /// The answer to a held SYN whose open failed.
 pub(super) fn tcp(cause: &OpenError, style: TcpRefusalStyle) -> TcpRefusal {
     let refusal = match cause {
-        OpenError::Refused | OpenError::ConnectFailed { .. } => TcpRefusal::Reset,
         OpenError::Unreachable | OpenError::Unresolved => {
             TcpRefusal::Unreachable(Unreachable::Host)
         }
@@ -41,6 +40,7 @@ pub(super) fn tcp(cause: &OpenError, style: TcpRefusalStyle) -> TcpRefusal {
             TcpRefusal::Later { after: retry_after.unwrap_or(BACK_OFF) }
         }
         OpenError::ProxyGone(_) => TcpRefusal::Later { after: PROXY_GONE_BACK_OFF },
+        // Refused, failed for a reason that the proxy keeps to itself, or a broken protocol.
         _ => TcpRefusal::Reset,
     };
     styled(refusal, style)

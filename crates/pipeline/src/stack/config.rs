@@ -22,7 +22,18 @@ impl Default for Config {
     }
 }
 
+/// The largest packet, in bytes, that a device with segmentation offload cuts by itself.
+const SUPER_SEGMENT: u32 = 65_535;
+
 impl Config {
+    /// The settings for a device: its MTU in bytes, and whether it cuts TCP super-segments itself.
+    pub fn for_device(mtu: u32, tcp_offload: bool) -> Self {
+        let super_segment = if tcp_offload { SUPER_SEGMENT } else { 0 };
+        Self::default()
+            .tcp(pseudotcp_tcp::Config::default().mtu(mtu).max_segment_bytes(super_segment))
+            .udp(pseudotcp_udp::Config::default().mtu(mtu))
+    }
+
     /// Sets what the TCP engine does: MTU, buffers, limits, timeouts.
     #[must_use]
     pub fn tcp(mut self, tcp: pseudotcp_tcp::Config) -> Self {

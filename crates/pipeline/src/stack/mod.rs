@@ -98,11 +98,7 @@ impl Stack {
 
     /// The counters so far.
     pub fn stats(&self) -> Stats {
-        Stats {
-            tcp: self.tcp.engine.stats().clone(),
-            udp: self.udp.demux.stats().clone(),
-            ..self.shared.stats.clone()
-        }
+        Stats { tcp: *self.tcp.engine.stats(), udp: *self.udp.demux.stats(), ..self.shared.stats }
     }
 
     /// How many TCP flows exist, held SYNs included.

@@ -1,5 +1,5 @@
 /// What a [`Stack`](super::Stack) has counted since it was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// The TCP engine's counters.

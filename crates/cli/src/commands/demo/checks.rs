@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::host::{Datagrams, Host};
 use super::pattern;
-use super::progress::Progress;
+use super::progress;
 use super::target::Targets;
 
 /// The size of the download and of the upload, in bytes.
@@ -38,7 +38,7 @@ pub(super) struct Measured {
     pub(super) download: Option<Duration>,
     pub(super) upload: Option<Duration>,
     pub(super) refused: Option<Duration>,
-    /// Time from connect() to connected, of each short request.
+    /// Time from `connect()` to connected, of each short request.
     pub(super) connects: Vec<Duration>,
     /// Time from the request's first byte to the answer's last, of each short request.
     pub(super) requests: Vec<Duration>,
@@ -61,42 +61,37 @@ impl Measured {
 }
 
 /// Runs all checks, one after the other.
-pub(super) async fn run<H: Host>(
-    host: &H,
-    v4: &Targets,
-    v6: &Targets,
-    progress: &Progress,
-) -> Measured {
+pub(super) async fn run<H: Host>(host: &H, v4: &Targets, v6: &Targets) -> Measured {
     let mut measured = Measured::default();
     let digest = pattern::digest(BULK);
 
-    let bar = progress.bytes("download", BULK);
+    let bar = progress::bytes("download", BULK);
     let outcome = download(host, v4.http, BULK, &digest, |n| bar.inc(n)).await;
-    measured.download = measured.note("download", progress.finish(&bar, outcome));
+    measured.download = measured.note("download", progress::finish(&bar, outcome));
 
-    let bar = progress.bytes("upload", BULK);
+    let bar = progress::bytes("upload", BULK);
     let outcome = upload(host, v4.http, Some(BULK), BULK, &digest, |n| bar.inc(n)).await;
-    measured.upload = measured.note("upload", progress.finish(&bar, outcome));
+    measured.upload = measured.note("upload", progress::finish(&bar, outcome));
 
-    let bar = progress.count("short requests", REQUESTS);
+    let bar = progress::count("short requests", REQUESTS);
     let outcome = requests(host, v4.http, &mut measured, || bar.inc(1)).await;
-    measured.note("short requests", progress.finish(&bar, outcome));
+    measured.note("short requests", progress::finish(&bar, outcome));
 
-    let bar = progress.count("IPv6 request", 1);
+    let bar = progress::count("IPv6 request", 1);
     let outcome = download(host, v6.http, SHORT, &pattern::digest(SHORT), |_| {}).await;
-    measured.note("IPv6 request", progress.finish(&bar, outcome));
+    measured.note("IPv6 request", progress::finish(&bar, outcome));
 
-    let bar = progress.count("half-closed request", 1);
+    let bar = progress::count("half-closed request", 1);
     let outcome = upload(host, v4.http, None, SHORT, &pattern::digest(SHORT), |_| {}).await;
-    measured.note("half-closed request", progress.finish(&bar, outcome));
+    measured.note("half-closed request", progress::finish(&bar, outcome));
 
-    let bar = progress.count("refused port", 1);
+    let bar = progress::count("refused port", 1);
     let outcome = refused(host, v4.closed).await;
-    measured.refused = measured.note("refused port", progress.finish(&bar, outcome));
+    measured.refused = measured.note("refused port", progress::finish(&bar, outcome));
 
-    let bar = progress.count("datagrams", DATAGRAMS);
+    let bar = progress::count("datagrams", DATAGRAMS);
     let outcome = echo(host, v4.echo, || bar.inc(1)).await;
-    let lost = measured.note("datagrams", progress.finish(&bar, outcome));
+    let lost = measured.note("datagrams", progress::finish(&bar, outcome));
     measured.datagrams_lost = lost.unwrap_or(DATAGRAMS);
     if lost.is_some_and(|lost| lost > 0) {
         measured.failures.push(("datagrams", "some were lost".to_owned()));
@@ -201,16 +196,16 @@ async fn short_request<H: Host>(
 ) -> Result<(Duration, Duration)> {
     let start = now();
     let mut stream = connect(host, server).await?;
-    let connected = start.elapsed();
+    let connected = now();
     let request = format!("GET /bytes/{SHORT} HTTP/1.1\r\nhost: demo\r\n\r\n");
     stream.write_all(request.as_bytes()).await.context("sending the request")?;
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     read.context("the answer hangs")?.context("reading the answer")?;
-    let took = start.elapsed() - connected;
+    let took = connected.elapsed();
     let body = find_body(&answer).context("the answer has no end of its head")?;
     ensure!(pattern::hex(&Sha256::digest(&answer[body..])) == digest, "a body is wrong");
-    Ok((connected, took))
+    Ok((connected.duration_since(start), took))
 }
 
 /// A connection to a closed port; returns how long the refusal took.

@@ -41,7 +41,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// How much of the pattern is made at once, in bytes.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// A bijective mix of a word (the finaliser of SplitMix64).
+/// A bijective mix of a word (the finaliser of `SplitMix64`).
 fn mix(index: u64) -> u64 {
     let mut z = index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,33 +1,29 @@
+//! Progress bars, one at a time. Where standard error is not a terminal they are not drawn.
+
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The progress bars of the demo, one at a time. Where standard error is not a terminal, the bars
-/// are not drawn.
-pub(super) struct Progress;
+/// A bar that counts bytes.
+pub(super) fn bytes(name: &'static str, total: u64) -> ProgressBar {
+    bar(name, total, "{prefix:>20} {bar:32} {bytes:>10} {bytes_per_sec:>14} {msg}")
+}
 
-impl Progress {
-    /// A bar that counts bytes.
-    pub(super) fn bytes(&self, name: &'static str, total: u64) -> ProgressBar {
-        bar(name, total, "{prefix:>20} {bar:32} {bytes:>10} {bytes_per_sec:>14} {msg}")
-    }
+/// A bar that counts things.
+pub(super) fn count(name: &'static str, total: usize) -> ProgressBar {
+    bar(name, total as u64, "{prefix:>20} {bar:32} {pos:>5}/{len} {msg}")
+}
 
-    /// A bar that counts things.
-    pub(super) fn count(&self, name: &'static str, total: usize) -> ProgressBar {
-        bar(name, total as u64, "{prefix:>20} {bar:32} {pos:>5}/{len} {msg}")
-    }
-
-    /// Ends a bar with a tick or a cross, and hands the outcome on.
-    pub(super) fn finish<T, E>(&self, bar: &ProgressBar, outcome: Result<T, E>) -> Result<T, E> {
-        match outcome {
-            Ok(_) => {
-                bar.set_position(bar.length().unwrap_or_default());
-                bar.finish_with_message("ok");
-            }
-            Err(_) => bar.abandon_with_message("FAILED"),
+/// Ends a bar with its result, and hands the outcome on.
+pub(super) fn finish<T, E>(bar: &ProgressBar, outcome: Result<T, E>) -> Result<T, E> {
+    match outcome {
+        Ok(_) => {
+            bar.set_position(bar.length().unwrap_or_default());
+            bar.finish_with_message("ok");
         }
-        outcome
+        Err(_) => bar.abandon_with_message("FAILED"),
     }
+    outcome
 }
 
 fn bar(name: &'static str, total: u64, template: &str) -> ProgressBar {

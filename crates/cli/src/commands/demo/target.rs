@@ -1,7 +1,7 @@
 //! The servers that the demo's requests end at: a small HTTP/1.1 server and a UDP echo.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -23,8 +23,17 @@ pub(super) struct Targets {
     pub(super) closed: SocketAddr,
 }
 
+impl Targets {
+    /// Changes the address by which apps know the targets.
+    pub(super) fn set_ip(&mut self, ip: IpAddr) {
+        for target in [&mut self.http, &mut self.echo, &mut self.closed] {
+            target.set_ip(ip);
+        }
+    }
+}
+
 /// Starts the targets on `address` as tasks of the current runtime.
-pub(super) async fn start(address: std::net::IpAddr) -> io::Result<Targets> {
+pub(super) async fn start(address: IpAddr) -> io::Result<Targets> {
     let listener = TcpListener::bind((address, 0)).await?;
     let echo = UdpSocket::bind((address, 0)).await?;
     // Bound and dropped: the port is free, and nobody listens.

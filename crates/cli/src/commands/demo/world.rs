@@ -6,7 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use async_trait::async_trait;
 use ipnet::{Ipv4Net, Ipv6Net};
+use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Target, Transport};
 use pseudotcp_masque_h2::Client;
 use pseudotcp_pipeline::{PacketPort, Stack, splice, stack};
 use pseudotcp_proxy::Server;
@@ -17,13 +19,12 @@ use tokio::task::LocalSet;
 
 use super::checks::{self, Measured};
 use super::host::{KernelHost, SmoltcpHost};
-use super::progress::Progress;
 use super::report;
 use super::sandbox::{NetNamespace, Sandbox};
 use super::target::{self, Targets};
 use crate::setup::linux::Netlink;
 
-/// The targets' addresses in a sandbox: for documentation (RFC 5737, RFC 3849), so nobody's.
+/// The targets' addresses, as apps see them: for documentation (RFC 5737, RFC 3849), so nobody's.
 const TARGET_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const TARGET_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// The app's addresses.
@@ -51,7 +52,7 @@ pub(super) fn run(sandbox: Sandbox) -> Result<bool> {
     let (stop_outside, outside) = start_outside(sandbox)?;
     let (measured, stats) = match sandbox {
         Sandbox::None => run_in_process(&outside)?,
-        Sandbox::User | Sandbox::Root => run_on_kernel(outside)?,
+        Sandbox::User | Sandbox::Root => run_on_kernel(&outside)?,
     };
     drop(stop_outside);
     let host = match sandbox {
@@ -102,13 +103,15 @@ async fn bind_outside(sandbox: Sandbox) -> Result<(Server, Outside)> {
     let certificate = config.certificate_der().to_vec();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let server = Server::bind(config, address).await.context("binding the proxy")?;
-    let (v4, v6) = (target::start(v4).await?, target::start(v6).await?);
+    let (mut v4, mut v6) = (target::start(v4).await?, target::start(v6).await?);
+    v4.set_ip(TARGET_V4.into());
+    v6.set_ip(TARGET_V6.into());
     let outside = Outside { v4, v6, proxy: server.local_addr(), certificate };
     Ok((server, outside))
 }
 
 /// The kernel as the host: its sockets in an inner namespace, joined to the data path by a TUN.
-fn run_on_kernel(outside: Outside) -> Result<(Measured, stack::Stats)> {
+fn run_on_kernel(outside: &Outside) -> Result<(Measured, stack::Stats)> {
     let (ready, is_ready) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
     let there = outside.clone();
@@ -120,9 +123,10 @@ fn run_on_kernel(outside: Outside) -> Result<(Measured, stack::Stats)> {
             _ => anyhow!("the data path's thread died"),
         });
     };
+    let (v4, v6) = (outside.v4, outside.v6);
     let apps = thread::spawn(move || -> Result<Measured> {
         inside.enter().context("entering the inner namespace")?;
-        Ok(runtime()?.block_on(checks::run(&KernelHost, &outside.v4, &outside.v6, &Progress)))
+        Ok(runtime()?.block_on(checks::run(&KernelHost, &v4, &v6)))
     });
     let measured = join(apps)?;
     drop(stop);
@@ -139,7 +143,7 @@ async fn kernel_data_path(
     let inner = NetNamespace::create().context("making the inner namespace")?;
     let tun = create_tun().await?;
     outer.enter().context("going back to the outer namespace")?;
-    let stack = build_stack(outside, tun.has_tcp_offload()).await?;
+    let stack = build_stack(outside, tun.has_tcp_offload(), |client| Arc::new(client)).await?;
     let _ = ready.send(inner);
     run_pipeline(tun, stack, stopped).await
 }
@@ -163,30 +167,59 @@ async fn create_tun() -> Result<pseudotcp_tun::TunPort> {
 fn run_in_process(outside: &Outside) -> Result<(Measured, stack::Stats)> {
     runtime()?.block_on(LocalSet::new().run_until(async {
         let (host_port, stack_port) = channel::pair(LINK_PACKETS);
-        let stack = build_stack(outside, false).await?;
+        let targets_are_local = |client| Arc::new(ToLoopback(client)) as Arc<dyn Transport>;
+        let stack = build_stack(outside, false, targets_are_local).await?;
         let (stop, stopped) = oneshot::channel();
         let data_path = tokio::task::spawn_local(run_pipeline(stack_port, stack, stopped));
         let host = SmoltcpHost::new(APP_V4, APP_V6, usize::from(MTU));
         let driver = host.clone();
         tokio::task::spawn_local(async move { driver.drive(host_port).await });
-        let measured = checks::run(&host, &outside.v4, &outside.v6, &Progress).await;
+        let measured = checks::run(&host, &outside.v4, &outside.v6).await;
         drop(stop);
         Ok((measured, data_path.await??))
     }))
 }
 
+/// Opens every flow to the same port of this machine's loopback, where the targets are when there is
+/// no namespace to give them addresses of their own.
+struct ToLoopback(Client);
+
+impl ToLoopback {
+    fn redirect(mut request: OpenRequest) -> OpenRequest {
+        if let Target::Address(address) = &mut request.target {
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        request
+    }
+}
+
+#[async_trait]
+impl Transport for ToLoopback {
+    async fn open_tcp(&self, request: OpenRequest) -> Result<ByteTunnel, OpenError> {
+        self.0.open_tcp(Self::redirect(request)).await
+    }
+
+    async fn open_udp(&self, request: OpenRequest) -> Result<DatagramTunnel, OpenError> {
+        self.0.open_udp(Self::redirect(request)).await
+    }
+}
+
 /// A stack whose flows go through the demo's proxy, once that can be reached.
-async fn build_stack(outside: &Outside, offload: bool) -> Result<Stack> {
+async fn build_stack(
+    outside: &Outside,
+    offload: bool,
+    transport: impl FnOnce(Client) -> Arc<dyn Transport>,
+) -> Result<Stack> {
     let config = pseudotcp_masque_h2::Config::new(&format!("https://{}", outside.proxy))?
         .pin(&outside.certificate)?;
     let client = Client::new(config)?;
     let deadline = tokio::time::Instant::now() + READY;
     client.ready(deadline.into_std()).await.context("reaching the proxy")?;
-    let tcp = pseudotcp_tcp::Config::default().mtu(MTU.into());
-    let tcp = if offload { tcp } else { tcp.max_segment_bytes(MTU.into()) };
-    let udp = pseudotcp_udp::Config::default().mtu(MTU.into());
-    let config = stack::Config::default().tcp(tcp).udp(udp);
-    Ok(Stack::new(config, Arc::new(client))?)
+    let config = stack::Config::for_device(MTU.into(), offload);
+    Ok(Stack::new(config, transport(client))?)
 }
 
 /// Moves packets until told to stop; returns what the stack has counted.

@@ -7,6 +7,8 @@ use pseudotcp_pipeline::{Guard, Stack};
 use pseudotcp_tun::Counters as TunCounters;
 use serde_json::{Map, Value};
 
+use crate::output;
+
 /// What all stages have counted, in groups of a line each.
 pub(super) struct Counters(Vec<(&'static str, Vec<(&'static str, u64)>)>);
 
@@ -24,9 +26,9 @@ impl Counters {
     /// Prints the counters on standard error.
     pub(super) fn show(&self, as_json: bool) {
         if as_json {
-            eprintln!("{}", self.to_json());
+            output::show(&format!("{}\n", self.to_json()));
         } else {
-            eprint!("{self}");
+            output::show(&self.to_string());
         }
     }
 

@@ -16,9 +16,6 @@ use super::capture::Capture;
 use super::counters::Counters;
 use crate::signals::{Signals, Wish};
 
-/// The largest packet that a device with offload cuts.
-const SUPER_SEGMENT: u32 = 65_535;
-
 type Observer = Box<dyn FnMut(Direction, &Packet)>;
 
 /// Everything between the device and the proxy.
@@ -37,7 +34,7 @@ impl DataPath {
         mut capture: Capture,
         client: Client,
     ) -> Result<Self> {
-        let config = stack_config(&tun);
+        let config = stack::Config::for_device(tun.mtu(), tun.has_tcp_offload());
         let stack = Stack::new(config, transport(args, &client)).context("making the stack")?;
         let counters = tun.counters();
         let observer: Observer = Box::new(move |way, packet| capture.observe(way, packet));
@@ -68,13 +65,6 @@ impl DataPath {
     fn show(&self, as_json: bool) {
         Counters::read(&self.tun, &self.stack, &self.client).show(as_json);
     }
-}
-
-fn stack_config(tun: &TunPort) -> stack::Config {
-    let tcp = pseudotcp_tcp::Config::default().mtu(tun.mtu());
-    let tcp = if tun.has_tcp_offload() { tcp.max_segment_bytes(SUPER_SEGMENT) } else { tcp };
-    let udp = pseudotcp_udp::Config::default().mtu(tun.mtu());
-    stack::Config::default().tcp(tcp).udp(udp)
 }
 
 fn transport(args: &UpArgs, client: &Client) -> Arc<dyn Transport> {

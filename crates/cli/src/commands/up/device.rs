@@ -1,17 +1,17 @@
 //! The device: a new TUN interface, or a descriptor that was handed in.
 
 use std::fs;
-use std::io;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use pseudotcp_tun::{LinuxTun, TunConfig, TunPort};
 
 use super::args::DeviceArgs;
+use super::explain;
 
 /// The addresses of the interface unless others are given.
-const DEFAULT_V4: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 99, 99, 10), 24);
+const DEFAULT_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 99, 99, 10), 24);
 const DEFAULT_V6: Ipv6Net =
     Ipv6Net::new_assert(Ipv6Addr::new(0xfd99, 0x99, 0, 0, 0, 0, 0, 0x10), 64);
 
@@ -31,7 +31,7 @@ pub(super) fn open(args: &DeviceArgs) -> Result<TunPort> {
     for address in addresses(args) {
         config = config.address(address);
     }
-    LinuxTun::create(config).map_err(explain)
+    LinuxTun::create(config).map_err(explain::no_interface)
 }
 
 fn addresses(args: &DeviceArgs) -> Vec<IpNet> {
@@ -41,17 +41,4 @@ fn addresses(args: &DeviceArgs) -> Vec<IpNet> {
     let has_ipv6 = fs::read_to_string(IPV6_SWITCH).is_ok_and(|switch| switch.trim() == "0");
     let v6 = has_ipv6.then_some(IpNet::V6(DEFAULT_V6));
     [IpNet::V4(DEFAULT_V4)].into_iter().chain(v6).collect()
-}
-
-/// Says what to do about an interface that cannot be made.
-fn explain(error: io::Error) -> anyhow::Error {
-    let advice = match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "creating a TUN interface needs CAP_NET_ADMIN: run as root, or hand one in with --tun-fd"
-        }
-        io::ErrorKind::NotFound => "creating a TUN interface: /dev/net/tun is missing",
-        io::ErrorKind::ResourceBusy => "creating a TUN interface: the name is in use, see --tun",
-        _ => "creating a TUN interface",
-    };
-    anyhow::Error::from(error).context(advice)
 }

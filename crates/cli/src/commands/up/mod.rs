@@ -6,16 +6,15 @@ mod client;
 mod counters;
 mod data_path;
 mod device;
+mod explain;
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pseudotcp_masque::OpenError;
-use pseudotcp_masque_h2::{Client, State};
-use pseudotcp_tun::TunPort;
-use tokio::sync::watch;
-use tracing::{info, warn};
+use pseudotcp_masque_h2::Client;
+use tracing::warn;
 
 pub(crate) use self::args::UpArgs;
 
@@ -23,7 +22,8 @@ use self::capture::Capture;
 use self::data_path::DataPath;
 use crate::clock;
 use crate::failure;
-use crate::setup::linux::{HostSetup, Wanted, Way};
+use crate::output;
+use crate::setup::linux::{HostSetup, Wanted};
 use crate::signals::Signals;
 
 /// How long the first connection to the proxy may take.
@@ -58,72 +58,47 @@ async fn run_until_stopped(
     setup: &mut HostSetup,
     signals: &mut Signals,
 ) -> Result<()> {
-    let started = tokio::select! {
-        started = start(args, setup) => Some(started?),
-        () = signals.stop() => None,
+    let reached = tokio::select! {
+        reached = reach(args) => reached?,
+        () = signals.stop() => return Ok(()),
     };
-    match started {
-        Some(mut data_path) => data_path.run(signals, args.logging.json_log).await,
-        None => Ok(()),
-    }
+    // Short, and not to be cut off: what is set must be known to be taken back.
+    let mut data_path = open(args, reached, setup).await?;
+    data_path.run(signals, args.logging.json_log).await
 }
 
-/// Reaches the proxy, then opens the device, then leads traffic into it.
-async fn start(args: &UpArgs, setup: &mut HostSetup) -> Result<DataPath> {
+/// A proxy that takes flows.
+struct Reached {
+    client: Client,
+    addresses: Vec<IpAddr>,
+}
+
+/// Reaches the proxy, before anything on this machine is changed.
+async fn reach(args: &UpArgs) -> Result<Reached> {
     let (config, addresses) = client::configure(args).await?;
-    let capture = Capture::start(args.pcap.as_deref())?;
     let client = Client::new(config).map_err(|error| failure::usage(error.to_string()))?;
-    tokio::spawn(log_state(client.state()));
-    client.ready(clock::deadline(READY)).await.map_err(|error| explain(args, error))?;
-    let ways = setup.ways(&addresses).await;
+    let ready = client.ready(clock::deadline(READY)).await;
+    ready.map_err(|error| explain::unreachable(&args.proxy, error))?;
+    Ok(Reached { client, addresses })
+}
+
+/// Opens the device and leads traffic into it.
+async fn open(args: &UpArgs, reached: Reached, setup: &mut HostSetup) -> Result<DataPath> {
+    let capture = Capture::start(args.pcap.as_deref())?;
+    let ways = setup.ways(&reached.addresses).await;
     let tun = device::open(&args.device)?;
-    let (name, tun_name) = (describe(&tun), tun.name().map(str::to_owned));
-    let data_path = DataPath::new(args, tun, capture, client)?;
-    if let Some(tun_name) = tun_name {
-        lead_into(&tun_name, args, setup, ways).await?;
+    let name = tun.name().map(str::to_owned);
+    let data_path = DataPath::new(args, tun, capture, reached.client)?;
+    if let Some(name) = &name {
+        let (tun, networks) = (setup.link(name).await?, args.routes.clone());
+        setup.apply(&Wanted { tun, networks, mark: args.mark, ways }).await?;
     }
-    println!("pseudotcp: ready, {name} → {}, {}", args.proxy, plural(args.routes.len(), "route"));
+    let name = name.as_deref().unwrap_or("the descriptor");
+    let routes = plural(args.routes.len(), "route");
+    output::say(&format!("ready, {name} → {}, {routes}", args.proxy));
     Ok(data_path)
-}
-
-/// Logs how the client stands to its proxy, whenever that changes, as long as there is a client.
-async fn log_state(mut state: watch::Receiver<State>) {
-    while state.changed().await.is_ok() {
-        match &*state.borrow_and_update() {
-            state @ (State::Reconnecting | State::Failed { .. }) => warn!("the proxy: {state}"),
-            state => info!("the proxy: {state}"),
-        }
-    }
-}
-
-async fn lead_into(tun: &str, args: &UpArgs, setup: &mut HostSetup, ways: Vec<Way>) -> Result<()> {
-    let link = setup.link(tun).await?;
-    let networks = args.routes.clone();
-    setup.apply(&Wanted { tun: link, networks, mark: args.mark, ways }).await
-}
-
-fn describe(tun: &TunPort) -> String {
-    tun.name().map_or_else(|| "the descriptor".to_owned(), str::to_owned)
 }
 
 fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("{count} {noun}") } else { format!("{count} {noun}s") }
-}
-
-/// Says what to do about a proxy that cannot be used.
-fn explain(args: &UpArgs, error: OpenError) -> anyhow::Error {
-    let proxy = &args.proxy;
-    let error = anyhow::Error::from(error);
-    let causes: String = error.chain().map(|cause| format!("{cause} ")).collect();
-    let advice = if causes.contains("certificate") {
-        format!(
-            "the certificate of {proxy} is not trusted; name its certificate with --pin FILE, or \
-             its authority with --ca FILE"
-        )
-    } else if causes.contains("refused") {
-        format!("{proxy} refuses connections; is the proxy running, is the port right?")
-    } else {
-        format!("{proxy} cannot be reached as a proxy")
-    };
-    error.context(advice)
 }
