@@ -22,8 +22,11 @@ struct App {
 
 impl App {
     fn connect(host: &mut SmoltcpHost, port: u16) -> Self {
-        let local = SocketAddr::from(([10, 0, 0, 1], port));
-        let id = host.connect(local, "192.0.2.7:80".parse().unwrap());
+        Self::connect_from(host, ([10, 0, 0, 1], port).into(), "192.0.2.7:80")
+    }
+
+    fn connect_from(host: &mut SmoltcpHost, local: SocketAddr, remote: &str) -> Self {
+        let id = host.connect(local, remote.parse().unwrap());
         Self { id, sent: 0, received: 0, closing: false }
     }
 
@@ -52,15 +55,26 @@ impl App {
     }
 }
 
-fn host(seed: u64, buffer: usize) -> SmoltcpHost {
-    let config = HostConfig::new([10, 0, 0, 1].into()).with_seed(seed).with_buffers(buffer, buffer);
-    SmoltcpHost::new(config, epoch())
+fn host_config(seed: u64) -> HostConfig {
+    HostConfig::new([10, 0, 0, 1].into()).with_seed(seed).with_buffers(256 * 1024, 256 * 1024)
+}
+
+/// One flow of the default host, so many bytes each way, over such a link.
+fn transfer(link: LinkConfig, config: Config, bytes: u64) -> World<SmoltcpHost, Interposer> {
+    let seed = seed();
+    transfer_by(host_config(seed), link, config, bytes, seed)
 }
 
 /// One flow, so many bytes each way, over such a link.
-fn transfer(link: LinkConfig, config: Config, bytes: u64) -> World<SmoltcpHost, Interposer> {
-    let seed = seed();
-    let mut world = World::new(host(seed, 256 * 1024), Interposer::new(config, bytes), link, seed);
+fn transfer_by(
+    host: HostConfig,
+    link: LinkConfig,
+    config: Config,
+    bytes: u64,
+    seed: u64,
+) -> World<SmoltcpHost, Interposer> {
+    let host = SmoltcpHost::new(host, epoch());
+    let mut world = World::new(host, Interposer::new(config, bytes), link, seed);
     let mut app = App::connect(&mut world.a, 5_000);
     let ended = world.run(Duration::from_hours(1), |host, far, _| {
         app.run(host, bytes) && far.far.len() == 1 && far.all_clean()
@@ -68,7 +82,18 @@ fn transfer(link: LinkConfig, config: Config, bytes: u64) -> World<SmoltcpHost, 
     println!("{:?} after {:?}: {:?}", world.b.engine.stats(), world.elapsed(), world.b.far);
     assert!(ended, "app {:?}: {} sent, {} received", world.a.state(app.id), app.sent, app.received);
     assert_eq!((app.received, world.b.only().received), (bytes, bytes));
+    assert_eq!((world.b.engine.buffered(), world.b.engine.flow_count()), (0, 0));
     world
+}
+
+/// Loss, reordering, duplication, corruption and jitter, each of so many packets.
+fn bad_link(share: f64) -> LinkConfig {
+    LinkConfig::new(Duration::from_millis(2))
+        .with_loss(share)
+        .with_reordering(share)
+        .with_duplication(share)
+        .with_corruption(share)
+        .with_jitter(Duration::from_micros(100))
 }
 
 #[test]
@@ -80,11 +105,97 @@ fn a_clean_link_needs_no_retransmission() {
 
 #[test]
 fn d05_loss_reordering_and_duplication_change_no_byte() {
-    let link = LinkConfig::new(Duration::from_millis(2))
-        .with_loss(0.01)
-        .with_reordering(0.01)
-        .with_duplication(0.01)
-        .with_jitter(Duration::from_micros(100));
-    let world = transfer(link, Config::new(), 50 * MEGABYTE);
+    let world = transfer(bad_link(0.01), Config::new(), 50 * MEGABYTE);
     assert!(world.b.engine.stats().retransmissions >= 200);
+}
+
+#[test]
+fn rare_losses_are_repaired_one_for_one_and_without_the_timer() {
+    let link = LinkConfig::new(Duration::from_millis(2)).with_loss(0.000_5);
+    let world = transfer(link, Config::new(), 10 * MEGABYTE);
+    let (stats, lost) = (world.b.engine.stats(), world.down.stats().lost);
+    assert!(stats.retransmissions <= lost + 4, "{} for {lost}", stats.retransmissions);
+}
+
+#[test]
+fn hosts_without_timestamps() {
+    let seed = seed();
+    let host = host_config(seed).with_timestamps(false);
+    transfer_by(host, bad_link(0.02), Config::new(), 2 * MEGABYTE, seed);
+}
+
+#[test]
+fn hosts_with_small_windows_and_delayed_acknowledgements() {
+    let seed = seed();
+    let host = host_config(seed).with_buffers(5_000, 5_000);
+    let host = host.with_delayed_ack(Duration::from_millis(10)).with_nagle(true);
+    transfer_by(host, bad_link(0.01), Config::new(), MEGABYTE, seed);
+}
+
+#[test]
+fn hosts_with_a_small_mtu() {
+    let seed = seed();
+    transfer_by(host_config(seed).with_mtu(600), bad_link(0.01), Config::new(), MEGABYTE, seed);
+}
+
+#[test]
+fn super_segments_over_a_bad_link() {
+    let config = Config::new().max_segment_bytes(65_535);
+    transfer(bad_link(0.01), config, 5 * MEGABYTE);
+}
+
+#[test]
+fn a_small_receive_buffer_and_a_small_budget() {
+    let config = Config::new().receive_buffer(4_096).send_buffer(4_096).budget(1024 * 1024);
+    let world = transfer(bad_link(0.01), config, MEGABYTE);
+    assert!(world.b.peak <= 4_096 + 4_096 + 16_375, "{}", world.b.peak);
+}
+
+#[test]
+fn a_far_side_that_stalls_closes_the_window_and_goes_on() {
+    let seed = seed();
+    let host = SmoltcpHost::new(host_config(seed), epoch());
+    let far = Interposer::new(Config::new().receive_buffer(32_768), 0);
+    let mut world = World::new(host, far, bad_link(0.01), seed);
+    world.b.stalled = true;
+    let mut app = App::connect(&mut world.a, 5_000);
+    let stopped = world.run(Duration::from_mins(1), |host, _, _| app.run(host, MEGABYTE));
+    assert!(!stopped && world.b.engine.buffered() > 32_000, "one buffer, and no more");
+    assert!(world.b.peak <= 32_768);
+    world.b.resume(world.now());
+    let ended = world
+        .run(Duration::from_hours(1), |host, far, _| app.run(host, MEGABYTE) && far.all_clean());
+    assert!(ended && world.b.only().received == MEGABYTE);
+}
+
+#[test]
+fn d03_a_hundred_flows_at_once_share_a_bad_link() {
+    let seed = seed();
+    let host = SmoltcpHost::new(host_config(seed), epoch());
+    let far = Interposer::new(Config::new().budget(4 * 1024 * 1024), 50_000);
+    let mut world = World::new(host, far, bad_link(0.01), seed);
+    let mut apps: Vec<App> = (0..100).map(|n| App::connect(&mut world.a, 5_000 + n)).collect();
+    let ended = world.run(Duration::from_hours(1), |host, far, _| {
+        let ended = apps.iter_mut().filter_map(|app| app.run(host, 50_000).then_some(())).count();
+        ended == 100 && far.far.len() == 100 && far.all_clean()
+    });
+    assert!(ended, "{:?}", world.b.engine.stats());
+    assert!(apps.iter().all(|app| app.received == 50_000));
+    assert!(world.b.far.values().all(|far| far.received == 50_000 && far.finished));
+    assert!(world.b.peak <= 4 * 1024 * 1024);
+}
+
+#[test]
+fn over_ipv6() {
+    let seed = seed();
+    let config = HostConfig::new("fd00::1".parse().unwrap()).with_seed(seed);
+    let host = SmoltcpHost::new(config, epoch());
+    let mut world =
+        World::new(host, Interposer::new(Config::new(), MEGABYTE), bad_link(0.01), seed);
+    let local = "[fd00::1]:5000".parse().unwrap();
+    let mut app = App::connect_from(&mut world.a, local, "[2001:db8::7]:443");
+    let ended = world.run(Duration::from_hours(1), |host, far, _| {
+        app.run(host, MEGABYTE) && far.far.len() == 1 && far.all_clean()
+    });
+    assert!(ended && (app.received, world.b.only().received) == (MEGABYTE, MEGABYTE));
 }

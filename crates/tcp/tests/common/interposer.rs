@@ -51,6 +51,13 @@ impl Interposer {
         self.far.values().all(|far| far.closed == Some(CloseCause::Clean))
     }
 
+    /// The far side takes bytes again.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        self.stalled = false;
+        let ids: Vec<FlowId> = self.far.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.read(now, id));
+    }
+
     fn drain(&mut self, now: Instant) {
         self.peak = self.peak.max(self.engine.buffered());
         while let Some(event) = self.engine.poll_event() {
