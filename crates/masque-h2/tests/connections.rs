@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use futures::{SinkExt as _, StreamExt as _};
 use pseudotcp_masque::{ByteTunnel, OpenError, Transport as _, TunnelError};
-use pseudotcp_masque_h2::{Client, State};
+use pseudotcp_masque_h2::{Client, Config, State};
 use support::raw::{
     self, ACK, DATA, END_HEADERS, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, STATUS_200,
     USUAL_SETTINGS,
@@ -353,4 +353,24 @@ async fn connections_close_with_the_last_client_and_the_last_flow() {
     assert!(told.try_recv().is_err());
     drop(tunnel);
     soon(told.recv()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_may_be_looked_up_or_known() {
+    let proxy = Proxy::answering(echo).await;
+    let port = proxy.address.port();
+    let named = |host| {
+        let config = Config::new(&format!("https://{host}:{port}")).unwrap();
+        config.pin(proxy.identity.pem.as_bytes()).unwrap()
+    };
+    let known = named("proxy.invalid").addresses([proxy.address.ip()]);
+    for config in [named("localhost"), known] {
+        let client = Client::new(config).unwrap();
+        works(&mut soon(open(&client, "echo.test")).await.unwrap()).await;
+    }
+    // Nobody listens at the first address; the second serves.
+    let second = named("proxy.invalid").addresses([[127, 0, 0, 2].into(), proxy.address.ip()]);
+    let client = Client::new(second).unwrap();
+    works(&mut soon(open(&client, "echo.test")).await.unwrap()).await;
+    assert_eq!(client.proxy_address(), Some(proxy.address));
 }
