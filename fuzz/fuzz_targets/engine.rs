@@ -4,4 +4,6 @@
 use libfuzzer_sys::fuzz_target;
 use pseudotcp_fuzz::engine::{Input, play};
 
-fuzz_target!(|input: Input| play(&input));
+fuzz_target!(|input: Input| {
+    play(&input);
+});

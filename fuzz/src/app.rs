@@ -59,6 +59,7 @@ pub struct App {
 struct Syn {
     seq: SeqNumber,
     window: u16,
+    scaled: bool,
     shift: u8,
     timestamps: bool,
 }
@@ -113,7 +114,8 @@ impl App {
         match shape {
             Shape::Syn { fresh, window, scale, mss, timestamps } => {
                 let seq = fresh.map_or(self.syn.seq, SeqNumber::new);
-                self.syn = Syn { seq, window, shift: scale.unwrap_or(0).min(14), timestamps };
+                let shift = scale.unwrap_or(0).min(14);
+                self.syn = Syn { seq, window, scaled: scale.is_some(), shift, timestamps };
                 let options =
                     TcpOptions { mss, window_scale: scale, ..self.stamped(clock, timestamps) };
                 self.segment(seq, None, TcpFlags::SYN, window, options, 0)
@@ -145,7 +147,7 @@ impl App {
                 let ack = ack.map(|ack| moved(self.heard_to, ack.into()));
                 let flags = TcpFlags::from(flags).without(TcpFlags::ACK);
                 if flags.contains(TcpFlags::SYN) {
-                    self.syn = Syn { seq, window, shift: 0, timestamps: false };
+                    self.syn = Syn { seq, window, ..Syn::default() };
                 }
                 self.segment(seq, ack, flags, window, self.options(clock), len.into())
             }
@@ -215,12 +217,8 @@ impl App {
     fn hear_syn(&mut self, tcp: &TcpHeader<'_>) {
         assert!(tcp.flags().contains(TcpFlags::ACK) && self.id.is_some(), "a SYN of its own");
         let options = tcp.options();
-        assert!(
-            options.window_scale.is_none()
-                || self.syn.shift > 0
-                || self.opened.shift > 0
-                || options.window_scale.is_some_and(|shift| shift <= 14)
-        );
+        let offered = self.opened.scaled;
+        assert!(offered || options.window_scale.is_none(), "window scaling out of nowhere");
         let scale = options.window_scale.unwrap_or(0);
         assert!(self.heard.is_none_or(|heard| heard == (tcp.seq(), scale)), "SYN-ACK changed");
         if self.heard.is_none() {

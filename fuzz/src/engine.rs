@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use arbitrary::Arbitrary;
 use pseudotcp_packet::{Packet, Transport, Unreachable};
-use pseudotcp_tcp::{Config, Engine, Event, FlowId, Refusal};
+use pseudotcp_tcp::{Config, Engine, Event, FlowId, Refusal, Stats};
 
 use crate::app::{App, Shape};
 use crate::packet::assert_whole;
@@ -51,14 +51,15 @@ enum Step {
     Timer,
 }
 
-/// Plays a run; panics where something does not hold.
-pub fn play(input: &Input) {
+/// Plays a run; panics where something does not hold. Returns what the engine counted.
+pub fn play(input: &Input) -> Stats {
     let mut world = World::new(input.limits);
     for step in &input.steps {
         world.take(*step);
         world.drain();
     }
     world.end();
+    *world.engine.stats()
 }
 
 struct World {
@@ -262,4 +263,38 @@ fn refusal(how: u8) -> Refusal {
 #[expect(clippy::disallowed_methods, reason = "virtual time needs some instant to begin with")]
 fn beginning() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model that never gets anywhere would find nothing.
+    #[test]
+    fn an_honest_app_gets_through() {
+        let app = 0;
+        let segment = |shape| Step::Segment { app, shape };
+        let (window, mss) = (u16::MAX, Some(1_460));
+        let ack = segment(Shape::Ack { window, sack: None });
+        let syn = Shape::Syn { fresh: Some(9), window, scale: Some(7), mss, timestamps: true };
+        let steps = vec![
+            segment(syn),
+            Step::Accept { app },
+            ack,
+            segment(Shape::Data { len: 3_000, gap: 0, window }),
+            Step::Read { app, max: u16::MAX },
+            Step::Write { app, len: 5_000, ask: true },
+            ack,
+            segment(Shape::Fin { len: 7 }),
+            Step::Read { app, max: u16::MAX },
+            Step::Finish { app },
+            ack,
+            Step::Wait { millis: 10 },
+            Step::Timer,
+        ];
+        let limits = Limits { small: false, super_segments: false, few_flows: false };
+        let stats = play(&Input { limits, steps });
+        assert_eq!((stats.opened, stats.closed, stats.resets_out), (1, 1, 0));
+        assert_eq!((stats.bytes_in, stats.bytes_out), (3_007, 5_000));
+    }
 }
