@@ -1,4 +1,5 @@
 //! Log lines on standard error.
+#![expect(clippy::doc_markdown, reason = "doc comments here are the help, which is no Markdown")]
 
 use std::io::{self, IsTerminal};
 
@@ -15,7 +16,7 @@ const FLOWS: &str = "info,pseudotcp=debug,pseudotcp_masque_h2=debug,pseudotcp_pi
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Logging {
     /// Log more: -v for what happens to connections, -vv for every flow, -vvv for everything.
-    /// `PSEUDOTCP_LOG=FILTER` in the environment says it in more detail.
+    /// PSEUDOTCP_LOG=FILTER in the environment says it in more detail.
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
 

@@ -1,4 +1,5 @@
 //! `pseudotcp proxy`: serves as a small MASQUE proxy.
+#![expect(clippy::doc_markdown, reason = "doc comments here are the help, which is no Markdown")]
 
 use std::fs;
 use std::io;
@@ -50,12 +51,12 @@ pub(crate) struct ProxyArgs {
     #[arg(long)]
     print_pin: bool,
 
-    /// Accept this user and password; may be given several times. `PSEUDOTCP_PROXY_BASIC` in the
+    /// Accept this user and password; may be given several times. PSEUDOTCP_PROXY_BASIC in the
     /// environment is better: arguments are visible to other users of the machine.
     #[arg(long, value_name = "USER:PASSWORD")]
     basic: Vec<Secret>,
 
-    /// Accept this bearer token; --token-file or `PSEUDOTCP_PROXY_TOKEN` in the environment is better.
+    /// Accept this bearer token; --token-file or PSEUDOTCP_PROXY_TOKEN in the environment is better.
     #[arg(long, value_name = "TOKEN")]
     token: Vec<Secret>,
 
@@ -141,14 +142,14 @@ fn accept(args: &ProxyArgs, config: Config) -> Result<Config> {
     let tokens = args.token.iter().cloned().chain(file).chain(Secret::from_env(TOKEN_VARIABLE));
     let mut pairs = args.basic.iter().cloned().chain(Secret::from_env(BASIC_VARIABLE));
     let config = tokens.into_iter().try_fold(config, |config, token| config.bearer(token.reveal()));
-    pairs.try_fold(config.map_err(wrong)?, |config, pair| {
+    pairs.try_fold(config.map_err(|error| wrong(&error))?, |config, pair| {
         let (user, password) =
             pair.split(':').ok_or_else(|| usage("--basic must read USER:PASSWORD"))?;
-        config.basic(user, password).map_err(wrong)
+        config.basic(user, password).map_err(|error| wrong(&error))
     })
 }
 
-fn wrong(error: ConfigError) -> anyhow::Error {
+fn wrong(error: &ConfigError) -> anyhow::Error {
     usage(error.to_string())
 }
 
@@ -165,9 +166,8 @@ fn explain(args: &ProxyArgs, error: io::Error) -> anyhow::Error {
 /// RFC 7468: base64 in lines of 64 characters between its marks.
 fn pem(der: &[u8]) -> String {
     let text = STANDARD.encode(der);
-    let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy);
-    let body: String = lines.map(|line| format!("{line}\n")).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 fn show(stats: &Stats) {

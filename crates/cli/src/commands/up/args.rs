@@ -1,3 +1,6 @@
+//! The options of `pseudotcp up`.
+#![expect(clippy::doc_markdown, reason = "doc comments here are the help, which is no Markdown")]
+
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
@@ -65,7 +68,7 @@ pub(crate) struct UpArgs {
 #[derive(Debug, Default, Args)]
 pub(crate) struct CredentialArgs {
     /// Authenticate with this bearer token. Other users of the machine can see it in the list of
-    /// processes: --token-file or `PSEUDOTCP_TOKEN` in the environment are better.
+    /// processes: --token-file or PSEUDOTCP_TOKEN in the environment are better.
     #[arg(long, value_name = "TOKEN")]
     pub(crate) token: Option<Secret>,
 
@@ -73,7 +76,7 @@ pub(crate) struct CredentialArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// Authenticate with a user name and a password; `PSEUDOTCP_BASIC` in the environment is better.
+    /// Authenticate with a user name and a password; PSEUDOTCP_BASIC in the environment is better.
     #[arg(long, value_name = "USER:PASSWORD")]
     pub(crate) basic: Option<Secret>,
 

@@ -8,7 +8,7 @@ use pseudotcp_masque::Transport;
 use pseudotcp_masque_h2::Client;
 use pseudotcp_packet::Packet;
 use pseudotcp_pipeline::{Direction, Guard, Route, Stack, Tap, splice, stack};
-use pseudotcp_policy::{Rules, defaults};
+use pseudotcp_policy::{Rules, RulesBuilder, defaults};
 use pseudotcp_tun::{Counters as TunCounters, TunPort};
 
 use super::args::UpArgs;
@@ -82,5 +82,5 @@ fn rules(args: &UpArgs) -> Rules {
     let private = args.reject_private.then(defaults::reject_private);
     let dns_over_tls = args.reject_dns_over_tls.then(defaults::reject_dns_over_tls);
     let wanted = private.into_iter().chain(dns_over_tls);
-    wanted.fold(Rules::builder(), |builder, rule| builder.rule(rule)).build()
+    wanted.fold(Rules::builder(), RulesBuilder::rule).build()
 }
