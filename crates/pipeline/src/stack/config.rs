@@ -16,7 +16,7 @@ impl Default for Config {
         Self {
             tcp: pseudotcp_tcp::Config::default(),
             udp: pseudotcp_udp::Config::default(),
-            open_timeout: Duration::from_secs(30),
+            open_timeout: Duration::from_secs(29),
             tcp_refusal: TcpRefusalStyle::default(),
         }
     }
@@ -48,8 +48,9 @@ impl Config {
         self
     }
 
-    /// Sets how long a transport may take to open a flow (default 30 s). A longer time helps slow
-    /// targets; a shorter one tells apps sooner.
+    /// Sets how long a transport may take to open a flow (default 29 s). A longer time helps slow
+    /// targets; a shorter one tells apps sooner. It should be a little less than the TCP engine's
+    /// `open_deadline`, so that the cause is known when a held SYN expires.
     #[must_use]
     pub fn open_timeout(mut self, timeout: Duration) -> Self {
         self.open_timeout = timeout;

@@ -25,6 +25,8 @@ pub(super) struct TcpSide {
 
 struct Flow {
     waker: Arc<FlowWaker>,
+    /// When the first open started: those after a silence get what is left of its time.
+    since: Instant,
     stage: Stage,
 }
 
@@ -130,18 +132,19 @@ impl TcpSide {
 
     /// Starts an open for a held SYN: a new one, or one whose time of silence is over.
     fn open(&mut self, now: Instant, id: FlowId, flow: &FlowKey, shared: &mut Shared) {
-        let request = request(flow, now + shared.open_timeout);
+        let since = self.flows.get(&id).map_or(now, |flow| flow.since);
+        let request = request(flow, since + shared.open_timeout);
         let transport = Arc::clone(&shared.transport);
         let open =
             shared.opens.start(async move { Opened::Tcp(id, transport.open_tcp(request).await) });
         let stage = Stage::Opening { open, app: flow.source().ip() };
         let waker = FlowWaker::new(Token::Tcp(id), &shared.ready);
-        self.flows.insert(id, Flow { waker, stage });
+        self.flows.insert(id, Flow { waker, since, stage });
     }
 
     /// Changes an open flow and queues it.
     fn update(&mut self, id: FlowId, change: impl FnOnce(&mut OpenFlow)) {
-        if let Some(Flow { waker, stage: Stage::Open(open) }) = self.flows.get_mut(&id) {
+        if let Some(Flow { waker, stage: Stage::Open(open), .. }) = self.flows.get_mut(&id) {
             change(open);
             waker.schedule();
         }
