@@ -86,7 +86,7 @@ impl Drop for Process {
         let _ = self.child.wait();
         if thread::panicking() {
             for line in self.lines().iter().rev().take(40).rev() {
-                eprintln!("{}: {line}", self.name);
+                eprintln!("{}: {line:.200}", self.name);
             }
         }
     }

@@ -51,7 +51,8 @@ fn envoy(lab: &Lab) -> Process {
     fs::write(&file, config).expect("write Envoy's configuration");
     let mut command = lab.proxy.command(program);
     command.arg("-c").arg(file);
-    command.args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "info"]);
+    command.args(["--use-dynamic-base-id", "--concurrency", "1"]);
+    command.args(["--log-level", "warning", "--component-log-level", "main:info"]);
     let envoy = Process::start("envoy", command);
     envoy.wait_line("starting main dispatch loop");
     envoy

@@ -1,7 +1,9 @@
 //! A small HTTP/1.1 server.
 
 use std::io;
+use std::time::Duration;
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,6 +35,11 @@ async fn requests(mut connection: Connection) -> io::Result<()> {
                 connection.write_all(&pattern::bytes(length)).await?;
                 return connection.shutdown().await;
             }
+            Route::PacedUntilClose(length) => {
+                head(&mut connection, "200 OK", "Connection: close\r\n").await?;
+                write_paced(&mut connection, pattern::bytes(length)).await?;
+                return connection.shutdown().await;
+            }
             Route::Sum => {
                 let sum = sum(&mut connection, &request).await?;
                 head(&mut connection, "200 OK", &format!("Content-Length: {}\r\n", sum.len()))
@@ -49,6 +56,16 @@ async fn requests(mut connection: Connection) -> io::Result<()> {
 
 async fn head(connection: &mut Connection, status: &str, fields: &str) -> io::Result<()> {
     connection.write_all(format!("HTTP/1.1 {status}\r\n{fields}\r\n").as_bytes()).await
+}
+
+/// 64 kB every 2 ms.
+async fn write_paced(connection: &mut Connection, mut body: Bytes) -> io::Result<()> {
+    let mut ticks = tokio::time::interval(Duration::from_millis(2));
+    while !body.is_empty() {
+        ticks.tick().await;
+        connection.write_all(&body.split_to(body.len().min(64_000))).await?;
+    }
+    Ok(())
 }
 
 /// Reads a body of known length, and returns its sum in hexadecimal digits.

@@ -7,6 +7,8 @@ pub(super) enum Route {
     Bytes(usize),
     /// `/until-close/N`: the same, its end marked by the end of the connection (HTTP/1.1 only).
     UntilClose(usize),
+    /// `/paced-until-close/N`: the same at 32 MB/s, as over a network.
+    PacedUntilClose(usize),
     /// `/sum`: the SHA-256 of the request's body.
     Sum,
     /// Anything else.
@@ -20,6 +22,7 @@ impl Route {
         match (parts.next(), number(parts.next())) {
             (Some("bytes"), Some(length)) => Self::Bytes(length),
             (Some("until-close"), Some(length)) => Self::UntilClose(length),
+            (Some("paced-until-close"), Some(length)) => Self::PacedUntilClose(length),
             (Some("sum"), None) => Self::Sum,
             _ => Self::Unknown,
         }
