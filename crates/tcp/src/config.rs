@@ -9,6 +9,9 @@ const MIN_BUDGET: usize = 1024 * 1024;
 /// RFC 7323 §2.3: 65,535 × 2¹⁴.
 const MAX_WINDOW: u32 = 65_535 << 14;
 
+/// The longest time that anything waits: an instant so far ahead can still be told.
+pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 365);
+
 /// The engine's limits and timeouts. All have defaults that suit apps on this machine.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -107,7 +110,7 @@ impl Config {
     /// How long a SYN may be held before [`Event::Expired`](crate::Event::Expired) (default 30 s).
     #[must_use]
     pub fn open_deadline(mut self, after: Duration) -> Self {
-        self.open_deadline = after;
+        self.open_deadline = after.min(FOREVER);
         self
     }
 
@@ -115,7 +118,7 @@ impl Config {
     /// §5). Less frees memory sooner and cuts long-lived quiet connections.
     #[must_use]
     pub fn idle_timeout(mut self, after: Duration) -> Self {
-        self.idle_timeout = after;
+        self.idle_timeout = after.min(FOREVER);
         self
     }
 
@@ -123,7 +126,7 @@ impl Config {
     /// 240 s, the transitory timeout of RFC 5382 §5).
     #[must_use]
     pub fn closing_timeout(mut self, after: Duration) -> Self {
-        self.closing_timeout = after;
+        self.closing_timeout = after.min(FOREVER);
         self
     }
 
@@ -131,7 +134,7 @@ impl Config {
     /// (default 120 s; RFC 9293 §3.8.3 asks for 100 s at least).
     #[must_use]
     pub fn user_timeout(mut self, after: Duration) -> Self {
-        self.user_timeout = after;
+        self.user_timeout = after.min(FOREVER);
         self
     }
 }

@@ -127,6 +127,37 @@ fn a_lost_fin_is_sent_again() {
 }
 
 #[test]
+fn d10_a_fin_waits_for_the_window_too() {
+    let mut bench = Bench::new(Config::new());
+    let id = bench.open();
+    bench.app(ack(1, 1).win(4));
+    bench.write(id, "data");
+    bench.finish(id);
+    assert_eq!(bench.out(), ["P. 1+4 ack 1 win 65535"]);
+    bench.app(ack(1, 5).win(0));
+    assert_eq!(bench.out(), [""; 0]);
+    let due = bench.engine.poll_timeout().unwrap();
+    bench.after(due - bench.now);
+    assert_eq!(bench.out(), [". 4 ack 1 win 65535"], "a probe");
+    bench.app(ack(1, 5).win(1));
+    assert_eq!(
+        (bench.out(), bench.state(id)),
+        (vec!["F. 5 ack 1 win 65535".into()], State::FinWait1)
+    );
+}
+
+#[test]
+fn the_apps_fin_is_taken_at_a_closed_window() {
+    let mut bench = Bench::new(Config::new().receive_buffer(4_096));
+    let id = bench.open();
+    bench.app(data(1, 1, vec![0; 4_096]));
+    assert_eq!(bench.out(), [". 1 ack 4097 win 0"]);
+    bench.app(fin(4_097, 1));
+    assert_eq!(bench.events(), [Event::Readable { id }, Event::Finished { id }]);
+    assert_eq!(bench.out(), [". 1 ack 4098 win 0"]);
+}
+
+#[test]
 fn unread_bytes_outlive_the_connection() {
     let mut bench = Bench::new(Config::new());
     let id = bench.open();

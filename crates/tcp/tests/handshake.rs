@@ -135,6 +135,20 @@ fn a_refusal_for_now_is_silence_and_then_another_opening() {
 }
 
 #[test]
+fn no_time_is_too_long() {
+    let ever = Duration::MAX;
+    let config = Config::new().open_deadline(ever).idle_timeout(ever).closing_timeout(ever);
+    let mut bench = Bench::new(config.user_timeout(ever));
+    let id = bench.opening(syn());
+    bench.engine.refuse(bench.now, id, Refusal::Later { after: ever });
+    bench.app(syn());
+    bench.port += 1;
+    let open = bench.open();
+    bench.finish(open);
+    assert_eq!((bench.out().len(), bench.state(open)), (1, State::FinWait1));
+}
+
+#[test]
 fn an_opening_expires_once_and_is_forgotten_in_the_end() {
     let mut bench = Bench::new(Config::new());
     let id = bench.opening(syn());

@@ -6,6 +6,7 @@ use super::receive::Receiver;
 use super::send::Sender;
 use super::state::{State, Step};
 use super::{Arrival, ChallengeLimit, Flow, Ledger, TimestampState};
+use crate::config::FOREVER;
 use crate::context::Context;
 use crate::segment::Segment;
 use crate::{CloseCause, Config, Event, FlowId, Refusal, reply};
@@ -178,7 +179,7 @@ impl Flow {
         if self.step(Step::Defer)
             && let Some(opening) = &mut self.opening
         {
-            opening.silent_until = Some(cx.now + after);
+            opening.silent_until = Some(cx.now + after.min(FOREVER));
         }
     }
 

@@ -55,7 +55,9 @@ impl Interposer {
     pub(crate) fn resume(&mut self, now: Instant) {
         self.stalled = false;
         let ids: Vec<FlowId> = self.far.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.read(now, id));
+        for id in ids {
+            self.read(now, id);
+        }
     }
 
     fn drain(&mut self, now: Instant) {
