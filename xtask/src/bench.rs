@@ -18,7 +18,8 @@ pub(crate) struct Options {
 /// Runs the criterion benches of the workspace.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut cargo = shell::cargo();
-    cargo.args(["bench", "--locked", "--package", "pseudotcp-benches", "--benches", "--"]);
+    cargo.args(["bench", "--locked", "--package", "pseudotcp-benches"]);
+    cargo.args(["--package", "pseudotcp-packet", "--benches", "--"]);
     if options.quick {
         cargo.arg("--quick");
     }

@@ -35,3 +35,7 @@ pub use route::Route;
 pub use splice::{Splice, splice};
 pub use stack::Stack;
 pub use tap::{Direction, Tap};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -82,6 +82,11 @@ impl<P> Faulty<P> {
         Self { port, inbound, outbound }
     }
 
+    /// The wrapped port.
+    pub fn port(&self) -> &P {
+        &self.port
+    }
+
     /// What happened to the packets of the stream.
     pub fn inbound(&self) -> Arc<FaultCounts> {
         self.inbound.counts.clone()
