@@ -239,6 +239,9 @@ impl Config {
     /// A window bounds what one flow that nobody reads can hold, and the throughput of one that is
     /// read: window / round trip. The connection's should hold several flows', so that a few
     /// stalled ones do not starve their neighbours.
+    ///
+    /// Envoy 1.40 resets a flow whose target ends while its window is full, and loses the rest: a
+    /// reader slower than the target needs a window as large as the body to be safe from that.
     #[must_use]
     pub fn windows(mut self, stream: u32, connection: u32) -> Self {
         self.stream_window = stream.min(MAX_WINDOW);
