@@ -15,7 +15,7 @@ const FLOWS: &str = "info,pseudotcp=debug,pseudotcp_masque_h2=debug,pseudotcp_pi
 /// How much is logged, and how.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Logging {
-    /// Log more: -v for what happens to connections, -vv for every flow, -vvv for everything.
+    /// Log more: -v for what happens to connections, -vv for every flow, -vvv for every frame.
     /// PSEUDOTCP_LOG=FILTER in the environment says it in more detail.
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -46,7 +46,7 @@ impl Logging {
             0 => "warn",
             1 => "info",
             2 => FLOWS,
-            _ => "trace",
+            _ => "debug",
         }
     }
 }

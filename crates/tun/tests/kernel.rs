@@ -7,6 +7,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::num::NonZeroU16;
+use std::os::fd::AsRawFd;
 use std::thread;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use pseudotcp_packet::build::datagram;
 use pseudotcp_packet::{Packet, Transport};
 use pseudotcp_tun::{LinuxTun, TunConfig, TunPort};
+use tun_rs::DeviceBuilder;
 
 use support::{Peer, in_namespace};
 
@@ -195,5 +197,16 @@ fn a_name_that_is_too_long_is_refused() {
     in_namespace(async || {
         let error = LinuxTun::create(config(true).name("a-name-of-16-byte")).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn a_descriptor_with_virtio_headers_is_not_adopted() {
+    in_namespace(async || {
+        let device = |offload| DeviceBuilder::new().offload(offload).build_sync().unwrap();
+        let (plain, with_headers) = (device(false), device(true));
+        TunPort::inherit(plain.as_raw_fd(), 1_500).unwrap();
+        let error = TunPort::inherit(with_headers.as_raw_fd(), 1_500).unwrap_err();
+        assert!(error.to_string().contains("virtio"), "{error}");
     });
 }

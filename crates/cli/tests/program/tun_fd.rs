@@ -1,3 +1,4 @@
+use std::io::Read;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -18,17 +19,22 @@ const ON_DESCRIPTOR_3: &str = r#"exec "$0" "$@" 3<&0"#;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What proxy and client share; no log line may hold it.
+const SECRET: &str = "hunter2-is-the-secret";
+
 /// The whole program without root: a socket pair in place of the device.
 #[test]
 fn a_datagram_goes_through_an_inherited_descriptor_and_comes_back() {
     let echo = UdpSocket::bind("127.0.0.1:0").unwrap();
     let target = echo.local_addr().unwrap();
-    let proxy = Proxy::start(&[]);
+    let proxy = Proxy::start(&["--token", SECRET]);
     let (device, theirs) = UnixDatagram::pair().unwrap();
     device.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut child = Command::new("sh")
         .args(["-c", ON_DESCRIPTOR_3, env!("CARGO_BIN_EXE_pseudotcp"), "up", "--tun-fd", "3"])
         .args(proxy.arguments())
+        .args(["--token", SECRET, "-vvv"])
+        .stderr(Stdio::piped())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()
         .unwrap();
@@ -52,5 +58,9 @@ fn a_datagram_goes_through_an_inherited_descriptor_and_comes_back() {
     assert_eq!(reply.body().concat(), b"pong");
 
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(log.contains("connected to the proxy"), "{log}");
+    assert!(!log.contains(SECRET), "{log}");
 }
