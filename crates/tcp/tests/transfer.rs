@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use bytes::Bytes;
 use common::bench::{Bench, ack, data, linux_syn, syn};
 use common::{assert_pattern, pattern};
-use pseudotcp_packet::SeqNumber;
+use pseudotcp_packet::{SeqNumber, Transport};
 use pseudotcp_tcp::{Config, Event};
 
 #[test]
@@ -138,7 +138,7 @@ fn with_a_scale_the_right_edge_does_not_move_back_either() {
 
 fn window(bench: &mut Bench) -> u16 {
     let packet = bench.transmit().unwrap();
-    let pseudotcp_packet::Transport::Tcp(tcp) = packet.transport() else { panic!() };
+    let Transport::Tcp(tcp) = packet.transport() else { panic!() };
     tcp.window()
 }
 
@@ -376,6 +376,47 @@ fn a_flow_starved_by_the_budget_gets_its_credit_back() {
         bench.app(ack(1, acked));
     }
     assert!(bench.engine.write_credit(poor) > 0);
+}
+
+#[test]
+fn one_acknowledgement_that_frees_everything_gives_the_credit_back() {
+    const BUDGET: usize = 1024 * 1024;
+    let mut bench = Bench::new(Config::new().budget(BUDGET).send_buffer(BUDGET * 7 / 8 + 1));
+    let id = bench.open_with(syn().wscale(7));
+    while bench.engine.write_credit(id) > 0 {
+        bench.write(id, vec![0; 65_536]);
+    }
+    let sent = u32::try_from(bench.out_bytes().len()).unwrap();
+    assert!(sent as usize > BUDGET * 7 / 8, "neither the buffer nor the budget has room");
+    bench.app(ack(1, 1 + sent));
+    assert_eq!(bench.events(), [Event::Writable { id }]);
+}
+
+#[test]
+fn reading_while_the_budget_is_exhausted_opens_the_window_later() {
+    const BUDGET: usize = 1024 * 1024;
+    let config = Config::new().budget(BUDGET).receive_buffer(4_096).send_buffer(BUDGET);
+    let mut bench = Bench::new(config);
+    let reader = bench.open();
+    bench.app(data(1, 1, vec![0; 4_096]));
+    assert_eq!(bench.out(), [". 1 ack 4097 win 0"]);
+    assert_eq!(bench.events(), [Event::Readable { id: reader }]);
+    bench.port += 1;
+    let greedy = bench.open_with(syn().wscale(7));
+    while bench.engine.write_credit(greedy) > 0 {
+        bench.write(greedy, vec![0; 65_536]);
+    }
+    bench.write(greedy, vec![0; 32_768]);
+    let sent = u32::try_from(bench.out_bytes().len()).unwrap();
+    bench.port -= 1;
+    assert_eq!((bench.read(reader).len(), bench.out()), (4_096, vec![]));
+    bench.port += 1;
+    bench.app(ack(1, 1 + sent));
+    bench.port -= 1;
+    let to_reader = bench.flow().reversed();
+    let update = std::iter::from_fn(|| bench.transmit()).find(|out| out.flow() == Some(to_reader));
+    let Transport::Tcp(tcp) = update.as_ref().unwrap().transport() else { panic!() };
+    assert_eq!(tcp.window(), 4_096);
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl Flow {
 
     pub(crate) fn read(&mut self, cx: &Context<'_>, max: usize) -> Option<Bytes> {
         let data = self.receiver.read(max, cx.room, self.sender.mss())?;
+        self.ledger.starved |= self.receiver.is_starved(cx.room, self.sender.mss());
         self.ledger.wants_transmit |= self.receiver.owes_ack();
         Some(data)
     }
@@ -240,9 +241,14 @@ impl Flow {
     /// Raises `Writable` if someone waits and a worthwhile amount has become free.
     fn announce_credit(&mut self, cx: &mut Context<'_>) {
         let free = cx.config.send_buffer.saturating_sub(self.sender.buffered());
-        if self.credit_awaited && cx.room > 0 && free >= cx.config.send_buffer / 4 {
+        if !self.credit_awaited || free < cx.config.send_buffer / 4 {
+            return;
+        }
+        if cx.room > 0 {
             self.credit_awaited = false;
             cx.raise(Event::Writable { id: self.id });
+        } else {
+            self.ledger.starved = true;
         }
     }
 
