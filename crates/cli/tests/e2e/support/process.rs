@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -50,13 +50,13 @@ impl Process {
         let lines = self.output.lines.lock().expect("not poisoned");
         let missing = |lines: &mut Lines| lines.find(text).is_none() && lines.closed < 2;
         let waited = self.output.changed.wait_timeout_while(lines, READY, missing);
-        let (lines, _) = waited.expect("not poisoned");
-        lines.find(text).unwrap_or_else(|| panic!("{} never printed {text:?}", self.name))
+        let found = waited.expect("not poisoned").0.find(text);
+        found.unwrap_or_else(|| panic!("{} never printed {text:?}", self.name))
     }
 
     /// All lines so far.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.output.lines.lock().expect("not poisoned").printed.clone()
+        self.output.lines.lock().unwrap_or_else(PoisonError::into_inner).printed.clone()
     }
 
     /// Sends a signal.
