@@ -49,6 +49,8 @@ pub struct App {
     /// Octets that the far side has taken out of the engine and put in.
     pub read: u32,
     pub written: u32,
+    /// The far side has ended its stream.
+    finishing: bool,
     /// The app's end of stream was reported.
     pub finished: bool,
     /// `Readable` was raised and nothing read since.
@@ -79,6 +81,7 @@ impl App {
             echo: 0,
             read: 0,
             written: 0,
+            finishing: false,
             finished: false,
             readable: false,
         }
@@ -89,12 +92,12 @@ impl App {
         self.flow
     }
 
-    /// The engine has taken up the last SYN as a new flow.
-    pub fn open(&mut self, id: FlowId) {
-        let (flow, syn) = (self.flow, self.syn);
-        *self = Self::new(flow.source(), flow.destination());
-        (self.id, self.syn, self.opened) = (Some(id), syn, syn);
-        self.next = syn.seq.advance(1);
+    /// The engine has taken up the last SYN as a new flow. Returns what is known of the old one.
+    pub fn open(&mut self, id: FlowId) -> Self {
+        let old = std::mem::replace(self, Self::new(self.flow.source(), self.flow.destination()));
+        (self.id, self.syn, self.opened) = (Some(id), old.syn, old.syn);
+        self.next = old.syn.seq.advance(1);
+        old
     }
 
     /// The octet of the app's stream at this sequence number; the engine must hand out the same.
@@ -102,11 +105,23 @@ impl App {
         pattern(at)
     }
 
-    /// The next octets that the far side writes.
+    /// The next octets that the far side writes. The engine takes them between `accept` and
+    /// `finish`, and must drop them silently at any other time.
     pub fn compose(&mut self, len: usize) -> Bytes {
         let octets: Bytes = (self.written..).take(len).map(|at| !pattern(at)).collect();
-        self.written = self.written.wrapping_add(u32::try_from(len).unwrap_or(0));
+        if self.takes_data() {
+            self.written += u32::try_from(len).unwrap_or(0);
+        }
         octets
+    }
+
+    /// The far side writes no more.
+    pub fn finish(&mut self) {
+        self.finishing |= self.takes_data();
+    }
+
+    fn takes_data(&self) -> bool {
+        self.heard.is_some() && !self.finishing
     }
 
     /// The segment of this shape.

@@ -67,6 +67,8 @@ struct World {
     now: Instant,
     began: Instant,
     apps: Vec<App>,
+    /// Apps whose five-tuple has a new flow while the old one waits to be read.
+    retired: Vec<App>,
     closed: HashSet<FlowId>,
     mtu: usize,
     largest: usize,
@@ -100,6 +102,7 @@ impl World {
             now: began,
             began,
             apps: ends.map(app).into(),
+            retired: Vec::new(),
             closed: HashSet::new(),
             mtu: mtu.try_into().unwrap(),
             largest: largest.try_into().unwrap(),
@@ -122,7 +125,10 @@ impl World {
             }
             Step::Read { app, max } => self.read(app, max.into()),
             Step::Write { app, len, ask } => self.write(app, len.into(), ask),
-            Step::Finish { app } => self.command(app, |engine, id| engine.finish(now, id)),
+            Step::Finish { app } => {
+                self.app(app).finish();
+                self.command(app, |engine, id| engine.finish(now, id));
+            }
             Step::Reset { app } => self.command(app, |engine, id| engine.reset(now, id)),
             Step::Wait { millis } => self.now += Duration::from_millis(millis.into()),
             Step::Timer => self.fire(),
@@ -193,8 +199,12 @@ impl World {
             Event::Opening { id, flow } => {
                 let app = self.apps.iter_mut().find(|app| app.flow() == flow);
                 let app = app.expect("a flow of nobody");
-                assert!(app.id.is_none_or(|known| known == id), "two flows of one five-tuple");
-                app.open(id);
+                let old = app.open(id);
+                if old.id.is_some_and(|known| known != id) {
+                    // The old flow is over, but for octets that the far side has not read.
+                    assert!(old.finished, "two flows of one five-tuple");
+                    self.retired.push(old);
+                }
                 id
             }
             Event::Readable { id } => {
@@ -220,7 +230,8 @@ impl World {
     }
 
     fn owner(&mut self, id: FlowId) -> &mut App {
-        self.apps.iter_mut().find(|app| app.id == Some(id)).expect("an event of nobody's flow")
+        let mut apps = self.apps.iter_mut().chain(&mut self.retired);
+        apps.find(|app| app.id == Some(id)).expect("an event of nobody's flow")
     }
 
     fn on_packet(&mut self, packet: &Packet) {
@@ -237,8 +248,10 @@ impl World {
 
     /// Ends all flows: nothing must be left, and no timer once the last echo has died away.
     fn end(&mut self) {
-        for number in 0..4 {
+        self.apps.append(&mut self.retired);
+        for number in 0..u8::try_from(self.apps.len()).unwrap_or(u8::MAX) {
             let now = self.now;
+            self.read(number, usize::from(u16::MAX));
             self.command(number, |engine, id| engine.reset(now, id));
         }
         self.drain();
