@@ -151,11 +151,10 @@ async fn kernel_data_path(
 /// A TUN in the current namespace, with the targets behind it.
 async fn create_tun() -> Result<pseudotcp_tun::TunPort> {
     let (app_v4, app_v6) = (Ipv4Net::new(APP_V4, 24)?, Ipv6Net::new(APP_V6, 64)?);
-    let config = TunConfig::default().mtu(MTU).address(app_v4.into());
+    let config = TunConfig::default().mtu(MTU).address(app_v4.into()).address(app_v6.into());
     let tun = LinuxTun::create(config).context("creating a TUN device")?;
     let netlink = Netlink::connect().context("opening a netlink socket")?;
     let link = netlink.link(tun.name().context("the TUN has no name")?).await?;
-    netlink.add_address(link, app_v6.into()).await.context("adding the IPv6 address")?;
     let (v4, v6) = (Ipv4Net::new(TARGET_V4, 24)?, Ipv6Net::new(TARGET_V6, 32)?);
     for network in [v4.into(), v6.into()] {
         netlink.add_route(link, network).await.context("adding a route")?;
