@@ -264,8 +264,8 @@ async fn an_idle_stack_does_not_wake() {
     lab.host.borrow_mut().close(flow);
     lab.until(|host| is_over(host, flow)).await;
     lab.host.borrow_mut().remove(flow);
-    lab.pass(Duration::from_secs(60)).await;
+    lab.pass(Duration::from_mins(1)).await;
     let before = lab.polls;
-    lab.pass(Duration::from_secs(3_600)).await;
+    lab.pass(Duration::from_hours(1)).await;
     assert!(lab.polls - before <= 2, "{} polls in an idle hour", lab.polls - before);
 }

@@ -18,7 +18,7 @@ use pseudotcp_testkit::{HostConfig, Node, SmoltcpHost, TcpId, TcpState, UdpId};
 use tokio::time::{Sleep, sleep_until};
 
 /// Longer than any test should need, in virtual time.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// A host, and the stage that its packets go to.
 pub struct Lab<P> {
