@@ -18,7 +18,7 @@ use crate::secret::Secret;
     after_help = AFTER_HELP
 )]
 pub(crate) struct UpArgs {
-    /// The MASQUE proxy: https://HOST[:PORT].
+    /// The MASQUE proxy, https://HOST or https://HOST:PORT.
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: String,
 
