@@ -42,7 +42,8 @@ pub struct App {
     heard: Option<(SeqNumber, u8)>,
     /// Behind the last octet heard.
     heard_to: SeqNumber,
-    /// The right edge of the widest window offered.
+    /// The widest window offered, and the rightmost edge that it can have.
+    widest: u32,
     edge: SeqNumber,
     /// The last timestamp heard.
     echo: u32,
@@ -77,6 +78,7 @@ impl App {
             next: SeqNumber::new(0),
             heard: None,
             heard_to: SeqNumber::new(0),
+            widest: 0,
             edge: SeqNumber::new(0),
             echo: 0,
             read: 0,
@@ -97,6 +99,7 @@ impl App {
         let old = std::mem::replace(self, Self::new(self.flow.source(), self.flow.destination()));
         (self.id, self.syn, self.opened) = (Some(id), old.syn, old.syn);
         self.next = old.syn.seq.advance(1);
+        self.widest = old.syn.window.into();
         old
     }
 
@@ -196,7 +199,10 @@ impl App {
         len: usize,
     ) -> Packet {
         if let Some(ack) = ack {
-            let edge = ack.advance(u32::from(window) << self.opened.shift);
+            // RFC 9293 §3.10.7.4: a window that comes with an older sequence number is not taken,
+            // so that an earlier one may count from this acknowledgement.
+            self.widest = self.widest.max(u32::from(window) << self.opened.shift);
+            let edge = ack.advance(self.widest);
             if edge.offset_from(self.edge) > 0 {
                 self.edge = edge;
             }
