@@ -219,7 +219,7 @@ async fn streams_that_goaway_leaves_out_are_opened_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_refused_stream_is_opened_elsewhere() {
+async fn d46_a_refused_stream_is_opened_elsewhere() {
     let proxy = stumbling(|mut tls| async move {
         raw::begin(&mut tls, USUAL_SETTINGS).await;
         while let Some(stream) = raw::request(&mut tls).await {

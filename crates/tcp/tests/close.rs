@@ -331,7 +331,7 @@ fn d23_unanswered_window_probes_are_given_up_too() {
 }
 
 #[test]
-fn stale_ids_are_harmless() {
+fn d50_stale_ids_are_harmless() {
     let mut bench = Bench::new(Config::new());
     let id = bench.open();
     bench.engine.reset(bench.now, id);

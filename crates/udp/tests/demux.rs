@@ -421,7 +421,7 @@ fn other_packets_are_ignored() {
 }
 
 #[test]
-fn stale_ids_are_harmless() {
+fn d50_stale_ids_are_harmless() {
     let mut bench = Bench::new(Config::default());
     let stale = bench.open(APP, SERVER);
     bench.demux.close(bench.now, stale, None);

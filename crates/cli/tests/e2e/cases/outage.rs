@@ -12,7 +12,7 @@ use crate::support::proxy::{self, Kind};
 
 /// Open flows hear a reset, and within a second of the proxy's return new ones work.
 #[test]
-fn open_flows_are_reset_and_new_ones_work_again() {
+fn d13_open_flows_are_reset_and_new_ones_work_again() {
     if !need::met(&[]) {
         return;
     }
