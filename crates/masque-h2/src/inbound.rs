@@ -170,7 +170,7 @@ impl<Q: Queue> State<Q> {
         self.recv.as_mut().map_or(0, |recv| {
             let flow = recv.flow_control();
             let left = usize::try_from(flow.available_capacity()).unwrap_or(0);
-            (left + flow.used_capacity()) / 2
+            usize::midpoint(left, flow.used_capacity())
         })
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -55,10 +56,14 @@ pub(crate) struct Shared {
     pub(crate) held: Arc<AtomicUsize>,
 }
 
+/// How many clients wait to be accepted: as many as come back at once after a restart.
+const BACKLOG: i32 = 1_024;
+
 impl Server {
     /// Listens at an address; port 0 takes a free one.
     pub async fn bind(config: Config, address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
+        SockRef::from(&listener).listen(BACKLOG)?;
         let local_addr = listener.local_addr()?;
         let acceptor = Acceptor(TlsAcceptor::from(config.identity.tls()));
         let shared = Arc::new(Shared::new(config, local_addr));

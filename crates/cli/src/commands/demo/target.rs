@@ -5,12 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 use super::pattern;
 
 /// The longest request line or header line that is read, in bytes.
 const MAX_LINE: u64 = 8 * 1024;
+
+/// How many connections wait to be accepted.
+const BACKLOG: u32 = 1_024;
 
 /// The addresses of one family's targets.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +37,7 @@ impl Targets {
 
 /// Starts the targets on `address` as tasks of the current runtime.
 pub(super) async fn start(address: IpAddr) -> io::Result<Targets> {
-    let listener = TcpListener::bind((address, 0)).await?;
+    let listener = listen(address)?;
     let echo = UdpSocket::bind((address, 0)).await?;
     // Bound and dropped: the port is free, and nobody listens.
     let closed = TcpListener::bind((address, 0)).await?.local_addr()?;
@@ -42,6 +45,16 @@ pub(super) async fn start(address: IpAddr) -> io::Result<Targets> {
     tokio::spawn(serve_http(listener));
     tokio::spawn(serve_echo(echo));
     Ok(targets)
+}
+
+/// Listens with room for all requests of the demo at once; the usual 128 would drop some of their SYNs.
+fn listen(address: IpAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.bind((address, 0).into())?;
+    socket.listen(BACKLOG)
 }
 
 async fn serve_http(listener: TcpListener) {
