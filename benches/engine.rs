@@ -66,7 +66,8 @@ impl World {
 }
 
 fn bulk(c: &mut Criterion) {
-    for (name, size, count) in [("segments", SEGMENT, BATCH), ("super-segments", SUPER_SEGMENT, 4)] {
+    for (name, size, count) in [("segments", SEGMENT, BATCH), ("super-segments", SUPER_SEGMENT, 4)]
+    {
         let mut group = c.benchmark_group(format!("engine/{name}"));
         group.throughput(Throughput::Bytes((size * count) as u64));
         let mut world = World::new(count == 4);

@@ -3,9 +3,7 @@
 
 use bytes::Bytes;
 use pseudotcp_packet::build::TcpSegment;
-use pseudotcp_packet::{
-    FlowKey, Packet, Protocol, SeqNumber, TcpFlags, TcpOptions, Transport,
-};
+use pseudotcp_packet::{FlowKey, Packet, Protocol, SeqNumber, TcpFlags, TcpOptions, Transport};
 
 /// The payload of a segment that fills an MTU of 1,500 bytes.
 pub const SEGMENT: usize = 1_460;
@@ -29,7 +27,8 @@ impl Peer {
 
     /// The SYN, with the options that bulk transfers want.
     pub fn syn(&mut self) -> Packet {
-        let options = TcpOptions { mss: Some(1_460), window_scale: Some(10), ..TcpOptions::default() };
+        let options =
+            TcpOptions { mss: Some(1_460), window_scale: Some(10), ..TcpOptions::default() };
         let syn = self.segment(TcpFlags::SYN, None, options, Bytes::new());
         self.seq = self.seq.advance(1);
         syn
