@@ -131,7 +131,8 @@ impl Engine {
 
     /// Bytes for the app, kept until it acknowledges them. An item of at most 64 KiB that is larger
     /// than the credit is taken whole, so ask for the credit before each; who never asks loses the
-    /// flow ([`CloseCause::Evicted`]) when the budget is exhausted.
+    /// flow ([`CloseCause::Evicted`]) when the budget is exhausted. Before
+    /// [`accept`](Self::accept), and after [`finish`](Self::finish), it is dropped.
     pub fn write(&mut self, now: Instant, id: FlowId, data: Bytes) {
         self.command(now, id, |flow, cx| flow.write(cx, data));
     }
@@ -143,7 +144,8 @@ impl Engine {
         flow.is_none_or(Flow::is_delivered)
     }
 
-    /// No more bytes for the app: FIN after all that was written.
+    /// No more bytes for the app: FIN after all that was written. Before
+    /// [`accept`](Self::accept) it is ignored.
     pub fn finish(&mut self, now: Instant, id: FlowId) {
         self.command(now, id, |flow, _| flow.finish());
     }

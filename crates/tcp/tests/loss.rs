@@ -55,7 +55,7 @@ fn karn_a_segment_sent_again_measures_nothing() {
     bench.out();
     bench.after_ms(200);
     assert_eq!(bench.out().len(), 1);
-    // Were this a sample, of 10 s or of 9.8 s, the next timeout would be far.
+    // Were this taken for a round trip of 200 ms, the next timeout would come later.
     bench.after(Duration::from_micros(300));
     bench.app(ack(1, 5));
     bench.write(id, "next");

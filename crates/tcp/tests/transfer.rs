@@ -157,8 +157,10 @@ fn data_is_cut_by_mss_and_pushed_at_its_end() {
 fn timestamps_take_their_room_from_the_segment() {
     let mut bench = Bench::new(Config::new());
     let id = bench.open_with(linux_syn());
-    bench.write(id, vec![0; 1_448]);
-    assert_eq!(bench.out(), ["P. 1+1448 ack 1 win 32640 echo 1000"]);
+    bench.write(id, vec![0; 1_449]);
+    for len in [1_448, 1] {
+        assert_eq!(bench.transmit().unwrap().payload_len(), len);
+    }
 }
 
 #[test]
@@ -205,6 +207,20 @@ fn d10_never_past_the_apps_window() {
     assert_eq!(bench.out_bytes().len(), 2_920, "the rest would be a silly small segment");
     bench.app(ack(1, 1_461).win(3_000));
     assert_eq!(bench.out_bytes().len(), 1_460);
+}
+
+#[test]
+fn d10_an_ack_that_advances_brings_its_window_although_its_segment_is_older() {
+    let mut bench = Bench::new(Config::new());
+    let id = bench.open();
+    bench.write(id, vec![0; 10_000]);
+    bench.out();
+    // A later segment overtakes the one that acknowledges everything and offers less.
+    bench.app(data(11, 1, "later"));
+    bench.app(data(1, 10_001, "0123456789").win(2_000));
+    bench.out();
+    bench.write(id, vec![0; 10_000]);
+    assert_eq!(bench.out_bytes().len(), 1_460, "a full segment within 2,000 bytes");
 }
 
 #[test]

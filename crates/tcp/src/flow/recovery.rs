@@ -59,7 +59,6 @@ impl Recovery {
         }
         match self.point {
             Some(point) if una.offset_from(point) < 0 => {
-                self.resend = later(self.resend, una);
                 self.allowance = (2 * self.allowance).min(MAX_ALLOWANCE);
                 let reach = una.advance(mss.saturating_mul(self.allowance.max(1)));
                 self.lost = earlier(later(self.lost, reach), point);

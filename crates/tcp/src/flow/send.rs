@@ -274,9 +274,14 @@ impl Sender {
     }
 
     /// RFC 9293 §3.10.7.4: only segments that are not older than the last update count.
+    ///
+    /// DEVIATION: an ACK that advances SND.UNA counts in any case. A segment that overtook it would
+    /// otherwise leave the old window beyond the new SND.UNA, further than the app ever offered.
     fn update_window(&mut self, ack: &Ack) {
         let newer = ack.seq.offset_from(self.window_seq);
-        if newer > 0 || newer == 0 && ack.number.offset_from(self.window_ack) >= 0 {
+        let advances = ack.number.offset_from(self.una) > 0;
+        let latest = newer > 0 || newer == 0 && ack.number.offset_from(self.window_ack) >= 0;
+        if advances || latest {
             let window = u32::from(ack.window) << self.shift;
             if self.window == 0 && window > 0 {
                 self.rtt.recover();
