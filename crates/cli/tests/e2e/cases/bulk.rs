@@ -16,28 +16,37 @@ const HTTP2: [&str; 2] = ["--insecure", "--http2"];
 #[test]
 fn downloads_through_our_proxy() {
     if need::met(&[CURL]) {
-        downloads(Kind::Ours);
+        downloads(Kind::Ours, &[]);
     }
 }
 
 #[test]
 fn downloads_through_envoy() {
     if need::met(&[CURL, Need::Envoy]) {
-        downloads(Kind::Envoy);
+        downloads(Kind::Envoy, &[]);
     }
 }
 
 #[test]
 fn uploads_through_our_proxy() {
     if need::met(&[CURL]) {
-        uploads(Kind::Ours);
+        uploads(Kind::Ours, &[]);
     }
 }
 
 #[test]
 fn uploads_through_envoy() {
     if need::met(&[CURL, Need::Envoy]) {
-        uploads(Kind::Envoy);
+        uploads(Kind::Envoy, &[]);
+    }
+}
+
+/// Every packet of 1,500 bytes by itself, its checksum computed and verified by us.
+#[test]
+fn without_offload_through_our_proxy() {
+    if need::met(&[CURL]) {
+        downloads(Kind::Ours, &["--no-offload"]);
+        uploads(Kind::Ours, &["--no-offload"]);
     }
 }
 
@@ -57,11 +66,11 @@ fn d01_download_until_close_through_envoy() {
     }
 }
 
-fn downloads(kind: Kind) {
+fn downloads(kind: Kind, options: &[&str]) {
     let lab = Lab::new();
     lab.serve_web();
     let _proxy = proxy::start(&lab, kind);
-    let _client = client::up(&lab, &[]);
+    let _client = client::up(&lab, options);
     let expected = (LARGE, pattern::large_sum());
     for server in SERVERS {
         let plain = format!("http://{}/bytes/{LARGE}", bracketed(server));
@@ -71,11 +80,11 @@ fn downloads(kind: Kind) {
     }
 }
 
-fn uploads(kind: Kind) {
+fn uploads(kind: Kind, options: &[&str]) {
     let lab = Lab::new();
     lab.serve_web();
     let _proxy = proxy::start(&lab, kind);
-    let _client = client::up(&lab, &[]);
+    let _client = client::up(&lab, options);
     let (file, expected) = (file(&lab), pattern::hex(&pattern::large_sum()));
     for server in SERVERS {
         let plain = format!("http://{}/sum", bracketed(server));
