@@ -4,6 +4,7 @@ mod apps;
 mod bulk;
 mod conformance;
 mod crowd;
+mod demo;
 mod errors;
 mod lifecycle;
 mod outage;
