@@ -1,5 +1,6 @@
 //! Words and constructs that do not belong into this repository.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use super::Finding;
@@ -74,14 +75,14 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// Where this checkout lies, and the home of who works on it.
+/// Where this checkout lies, and the home of who works on it. Short ones could be anybody's.
 fn private_paths() -> &'static [String] {
     static PATHS: OnceLock<Vec<String>> = OnceLock::new();
     PATHS.get_or_init(|| {
-        let home = std::env::var("HOME").ok();
-        let root = Some(shell::root().display().to_string());
-        let paths = [home, root].into_iter().flatten();
-        paths.filter(|path| path.len() > 1).map(|path| format!("{path}/")).collect()
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let paths = [home, Some(shell::root().to_owned())].into_iter().flatten();
+        let telling = paths.filter(|path| path.components().count() > 2);
+        telling.map(|path| format!("{}/", path.display())).collect()
     })
 }
 
@@ -113,7 +114,8 @@ mod tests {
 
     #[test]
     fn the_path_of_the_checkout_is_found() {
-        let text = format!("see {}/README.md\n", shell::root().display());
-        assert_eq!(found("docs/a.md", &text), [1]);
+        for path in private_paths() {
+            assert!(found("docs/a.md", &format!("see {path}README.md\n")).contains(&1));
+        }
     }
 }
