@@ -38,16 +38,29 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match args.sandbox {
         None => sandbox::run_in_sandbox(),
-        Some(sandbox) => match world::run(sandbox) {
-            Ok(true) => Ok(ExitCode::SUCCESS),
-            Ok(false) => Ok(ExitCode::FAILURE),
-            Err(error) if sandbox != Sandbox::None && is_not_allowed(&error) => {
-                eprintln!("pseudotcp: no {sandbox} namespace with a TUN here: {error:#}");
-                Ok(ExitCode::from(sandbox::NOT_ALLOWED))
-            }
-            Err(error) => Err(error),
-        },
+        Some(sandbox) => run_inside(sandbox),
     }
+}
+
+/// Enters a sandbox and runs the demo there. What a sandbox lacks is told by an exit code, so that
+/// the next one is tried; without any sandbox every error counts.
+fn run_inside(sandbox: Sandbox) -> Result<ExitCode> {
+    if let Err(error) = sandbox.enter() {
+        return Ok(not_allowed(sandbox, &error.into()));
+    }
+    match world::run(sandbox) {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+        Err(error) if sandbox != Sandbox::None && is_not_allowed(&error) => {
+            Ok(not_allowed(sandbox, &error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn not_allowed(sandbox: Sandbox, error: &anyhow::Error) -> ExitCode {
+    eprintln!("pseudotcp: no {sandbox} namespace with a TUN here: {error:#}");
+    ExitCode::from(sandbox::NOT_ALLOWED)
 }
 
 /// Whether an error says that the machine does not allow or have what the sandbox needs.

@@ -46,9 +46,8 @@ struct Outside {
     certificate: Vec<u8>,
 }
 
-/// Runs the demo in a sandbox; true if all went well.
+/// Runs the demo in a sandbox that was entered; true if all went well.
 pub(super) fn run(sandbox: Sandbox) -> Result<bool> {
-    sandbox.enter().context("entering the sandbox")?;
     let (stop_outside, outside) = start_outside(sandbox)?;
     let (measured, stats) = match sandbox {
         Sandbox::None => run_in_process(&outside)?,
