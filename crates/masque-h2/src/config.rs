@@ -240,10 +240,8 @@ impl Config {
     /// read: window / round trip. The connection's should hold several flows', so that a few
     /// stalled ones do not starve their neighbours.
     ///
-    /// Envoy 1.40 resets a flow whose target ends while the window is full, and loses the rest. To
-    /// a reader slower than its target the window is therefore given back by halves, which leaves
-    /// the last megabyte or so of a half as the only place for that; to be quite safe the window
-    /// must be as large as the body.
+    /// Envoy 1.40 resets a flow whose target ends while its window is full, and loses the rest: a
+    /// reader slower than the target needs a window as large as the body to be safe from that.
     #[must_use]
     pub fn windows(mut self, stream: u32, connection: u32) -> Self {
         self.stream_window = stream.min(MAX_WINDOW);

@@ -55,10 +55,6 @@ impl Queue for Received {
         self.waiting.pop_front().map(|payload| (payload, 0))
     }
 
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     fn finish(&mut self, recv: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let trailers = ready!(recv.poll_trailers(cx)).map_err(|error| self.judge(error))?;
         if trailers.is_some_and(|trailers| trailers.contains_key(FIELD_NAME)) {

@@ -1,6 +1,5 @@
 //! The receiving half of a flow: drained by the connection's driver, emptied by the flow's owner.
 
-use std::mem::take;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -58,9 +57,6 @@ pub(crate) trait Queue: Send + 'static {
     /// The next item for the owner, and how many bytes the peer may send in its place.
     fn pop(&mut self) -> Option<(Bytes, usize)>;
 
-    /// Whether nothing waits for the owner.
-    fn is_empty(&self) -> bool;
-
     /// After the last chunk: how the flow ended.
     fn finish(&mut self, recv: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Result<(), Fault>>;
 
@@ -82,8 +78,6 @@ struct State<Q> {
     /// Taken out when the flow is closed: HTTP/2's own state holds a waker that holds this.
     recv: Option<RecvStream>,
     queue: Q,
-    /// Bytes that the owner has taken and the peer has not been told of yet.
-    owed: usize,
     end: Option<Result<(), Fault>>,
     /// Whether the owner has heard of the end.
     told: bool,
@@ -92,8 +86,7 @@ struct State<Q> {
 
 impl<Q: Queue> Inbound<Q> {
     pub(crate) fn new(link: Arc<Link>, recv: RecvStream, queue: Q) -> Arc<Self> {
-        let state =
-            State { recv: Some(recv), queue, owed: 0, end: None, told: false, reader: None };
+        let state = State { recv: Some(recv), queue, end: None, told: false, reader: None };
         let inbound =
             Arc::new(Self { link, listed: AtomicBool::new(false), state: Mutex::new(state) });
         // From here on the stream wakes the driver.
@@ -101,15 +94,14 @@ impl<Q: Queue> Inbound<Q> {
         inbound
     }
 
-    /// The next item. Its bytes, and no more, go back to the peer as window, though perhaps later:
-    /// see [`State::owe`].
+    /// The next item: exactly its bytes go back to the peer as window.
     pub(crate) fn poll_next(
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, TunnelError>>> {
         let mut state = self.lock();
         if let Some((item, released)) = state.queue.pop() {
-            state.owe(released);
+            state.release(released);
             return Poll::Ready(Some(Ok(item)));
         }
         match state.end {
@@ -143,7 +135,7 @@ impl<Q: Queue> Inbound<Q> {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         while let Some((_, released)) = state.queue.pop() {
-            state.owe(released);
+            state.release(released);
         }
         state.end.get_or_insert(Err(Fault::Reset));
         state.recv = None;
@@ -155,25 +147,6 @@ impl<Q: Queue> Inbound<Q> {
 }
 
 impl<Q: Queue> State<Q> {
-    /// Gives window back to the peer: at once while the owner keeps up, and by halves of the window
-    /// while it lags. A peer that gets its window in crumbs is blocked whenever its target ends,
-    /// and Envoy then drops what it could not send.
-    fn owe(&mut self, bytes: usize) {
-        self.owed += bytes;
-        if self.queue.is_empty() || self.owed >= self.half_window() {
-            let owed = take(&mut self.owed);
-            self.release(owed);
-        }
-    }
-
-    fn half_window(&mut self) -> usize {
-        self.recv.as_mut().map_or(0, |recv| {
-            let flow = recv.flow_control();
-            let left = usize::try_from(flow.available_capacity()).unwrap_or(0);
-            usize::midpoint(left, flow.used_capacity())
-        })
-    }
-
     fn release(&mut self, bytes: usize) {
         if bytes > 0
             && let Some(recv) = &mut self.recv

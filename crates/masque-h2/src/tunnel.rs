@@ -66,10 +66,6 @@ impl Queue for Chunks {
         Some((chunk, length))
     }
 
-    fn is_empty(&self) -> bool {
-        self.whole.is_empty() && self.merged.is_empty()
-    }
-
     fn finish(&mut self, _: &mut RecvStream, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         Poll::Ready(Ok(()))
     }

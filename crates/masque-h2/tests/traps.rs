@@ -14,7 +14,6 @@ use tokio::io::AsyncWriteExt as _;
 
 use support::raw::{
     self, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, STATUS_200, USUAL_SETTINGS,
-    WINDOW_UPDATE,
 };
 use support::{Proxy, accept, builder, echo, open, send_all, serve, soon};
 
@@ -101,51 +100,6 @@ async fn a_stalled_flow_holds_its_own_window_only() {
     let _stalled = soon(open(&client, "flood.test")).await.unwrap();
     let mut neighbour = soon(open(&client, "echo.test")).await.unwrap();
     soon(round_trip(&mut neighbour, 2_000_000)).await;
-}
-
-/// Window that comes in crumbs keeps the proxy blocked; Envoy drops what it holds back when the
-/// target ends just then.
-#[tokio::test]
-async fn a_reader_that_lags_gives_its_window_back_by_halves() {
-    const WINDOW: usize = 1 << 20;
-    let (updates, mut updated) = tokio::sync::mpsc::channel(256);
-    let proxy = Proxy::start(move |mut tls| {
-        let updates = updates.clone();
-        async move {
-            raw::begin(&mut tls, USUAL_SETTINGS).await;
-            let stream = raw::request(&mut tls).await.unwrap();
-            raw::send(&mut tls, HEADERS, END_HEADERS, stream, STATUS_200).await;
-            for _ in 0..WINDOW / 16_384 {
-                raw::send(&mut tls, DATA, 0, stream, &[1; 16_384]).await;
-            }
-            while let Some(frame) = raw::receive(&mut tls).await {
-                if frame.kind == WINDOW_UPDATE && frame.stream == stream {
-                    let step = u32::from_be_bytes(frame.payload.try_into().unwrap());
-                    updates.send(step as usize).await.unwrap();
-                }
-            }
-        }
-    })
-    .await;
-    let client = Client::new(proxy.config().windows(1 << 20, 1 << 24)).unwrap();
-    let mut tunnel = soon(open(&client, "source.test")).await.unwrap();
-    let all_here = async {
-        while client.stats().bytes_received < WINDOW as u64 {
-            tokio::task::yield_now().await;
-        }
-    };
-    soon(all_here).await;
-    let mut received = 0;
-    while received < WINDOW {
-        received += soon(tunnel.next()).await.unwrap().unwrap().len();
-        tokio::task::yield_now().await;
-    }
-    let mut returned = 0;
-    while returned < WINDOW {
-        let step = soon(updated.recv()).await.unwrap();
-        assert!(step >= WINDOW / 2, "a crumb of {step} bytes");
-        returned += step;
-    }
 }
 
 /// A proxy with room for 64 KiB in the whole connection, whose `stalled.test` reads nothing.

@@ -46,9 +46,8 @@ pub type DatagramTunnel = Box<dyn DatagramStream>;
 /// slot is empty. `poll_close` flushes, then ends this direction (half-close): the other direction
 /// goes on.
 ///
-/// **Stream** (from the target). `poll_next` hands out one chunk. What was handed out, and no more,
-/// goes back to the far side as window, at once or in larger steps: who does not poll closes the
-/// window. `None` is the target's clean end of stream,
+/// **Stream** (from the target). `poll_next` hands out one chunk and releases exactly its bytes at
+/// the far side: who does not poll closes the window. `None` is the target's clean end of stream,
 /// after all its bytes; any other end is an `Err`, and final. The stream is drained by the
 /// transport itself as data arrives, so a flow that nobody polls costs its window and harms no
 /// neighbour.
