@@ -187,7 +187,11 @@ impl Pool {
 
     fn fail(&self, shelf: &mut Shelf, error: DialError, dials: u32) -> Option<Duration> {
         count(&self.counters.dials_failed, 1);
-        tracing::warn!(%error, "cannot reach the proxy");
+        if shelf.failure.is_none() {
+            tracing::warn!(%error, "cannot reach the proxy");
+        } else {
+            tracing::debug!(%error, "still cannot reach the proxy");
+        }
         let lasting = error.is_lasting();
         let until = Instant::now() + if lasting { VERDICT } else { Duration::ZERO };
         shelf.failure = Some(Failure { cause: Arc::new(error), until });

@@ -1,6 +1,7 @@
 //! The stack: a packet port on one side, a transport on the other.
 
 mod answer;
+mod complaint;
 mod config;
 mod flows;
 mod limit;
@@ -19,13 +20,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures::{Sink, Stream};
-use pseudotcp_masque::Transport;
+use pseudotcp_masque::{OpenError, Transport};
 use pseudotcp_packet::{Packet, Protocol};
 
 pub use self::answer::TcpRefusalStyle;
 pub use self::config::Config;
 pub use self::stats::Stats;
 
+use self::complaint::Complaints;
 use self::flows::{ReadyList, Token};
 use self::limit::IcmpLimit;
 use self::open::{Opened, Opens};
@@ -64,6 +66,7 @@ struct Shared {
     opens: Opens,
     ready: Arc<ReadyList>,
     limit: IcmpLimit,
+    complaints: Complaints,
     stats: Stats,
     open_timeout: Duration,
     tcp_refusal: TcpRefusalStyle,
@@ -88,6 +91,7 @@ impl Stack {
                 opens: Opens::default(),
                 ready: Arc::default(),
                 limit: IcmpLimit::default(),
+                complaints: Complaints::default(),
                 stats: Stats::default(),
                 open_timeout,
                 tcp_refusal,
@@ -173,6 +177,12 @@ impl Stack {
 }
 
 impl Shared {
+    /// Takes note of an open that failed.
+    fn open_failed(&mut self, now: Instant, cause: &OpenError) {
+        self.stats.opens_failed += 1;
+        self.complaints.hear(now, cause);
+    }
+
     /// Whether one more ICMP error may go to `app`.
     fn allow_icmp(&mut self, now: Instant, app: IpAddr) -> bool {
         let allowed = self.limit.allow(now, app);

@@ -176,7 +176,7 @@ impl TcpSide {
 impl Flow {
     /// The answer to a failed open, by RST where ICMP is used up.
     fn refusal(&self, cause: &OpenError, now: Instant, shared: &mut Shared) -> Refusal {
-        shared.stats.opens_failed += 1;
+        shared.open_failed(now, cause);
         match (answer::tcp(cause, shared.tcp_refusal), &self.stage) {
             (Refusal::Unreachable(_), Stage::Opening { app, .. })
                 if !shared.allow_icmp(now, *app) =>

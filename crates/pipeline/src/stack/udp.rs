@@ -77,7 +77,7 @@ impl UdpSide {
                 self.demux.accept(now, id);
             }
             Err(cause) => {
-                shared.stats.opens_failed += 1;
+                shared.open_failed(now, &cause);
                 let refusal = match answer::udp(&cause, flow.app.is_ipv6()) {
                     Refusal::Unreachable(_) if !shared.allow_icmp(now, flow.app) => Refusal::Drop,
                     refusal => refusal,
