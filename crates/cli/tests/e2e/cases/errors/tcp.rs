@@ -132,10 +132,22 @@ fn right_credentials() {
     assert!(outcome.is_ok(), "{outcome:?}");
 }
 
-/// Connects in vain.
+/// Connects in vain, at once.
+///
+/// Linux drops an ICMP error that comes while `connect()` still holds the socket; the app then hears
+/// the next one, after the kernel's second SYN. It is rare and beyond our reach, so an answer by ICMP
+/// has three tries to be prompt; an RST is never dropped and has one.
 fn fails(lab: &Lab, target: SocketAddr, expected: Errno, why: &str) {
+    let tries = if expected == Errno::ECONNREFUSED { 1 } else { 3 };
+    let took =
+        (0..tries).map(|_| fails_once(lab, target, expected, why)).find(|took| *took < AT_ONCE);
+    assert!(took.is_some(), "{why}: {target} was never told within {AT_ONCE:?}");
+}
+
+/// Connects in vain; returns the time it took.
+fn fails_once(lab: &Lab, target: SocketAddr, expected: Errno, why: &str) -> Duration {
     let (outcome, took) = timed(|| lab.client.run(|| TcpStream::connect(target)));
     let error = outcome.expect_err(why);
     assert_eq!(errno(&error), expected, "{why}: {target}");
-    assert!(took < AT_ONCE, "{why}: {target} took {took:?}");
+    took
 }
