@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use pseudotcp_packet::Packet;
+use pseudotcp_packet::{FlowKey, Packet, SeqNumber};
 
 use crate::budget::Budget;
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ use crate::{CloseCause, Config, Event, FlowId, FlowInfo, Refusal, Stats};
 /// packets are arguments.
 ///
 /// * Things that happened: [`handle_segment`](Self::handle_segment),
-///   [`handle_timeout`](Self::handle_timeout).
+///   [`handle_too_big`](Self::handle_too_big), [`handle_timeout`](Self::handle_timeout).
 /// * Commands: [`accept`](Self::accept), [`refuse`](Self::refuse), [`read`](Self::read),
 ///   [`write_credit`](Self::write_credit), [`write`](Self::write), [`finish`](Self::finish),
 ///   [`reset`](Self::reset). An id whose flow is over makes them harmless no-ops.
@@ -86,6 +86,20 @@ impl Engine {
         };
         if arrival == Some(Arrival::Anew) {
             self.on_unknown(now, packet, &segment);
+        }
+    }
+
+    /// An ICMP error says that a segment which we sent was larger than the `mtu` octets that some
+    /// link on the way to the app can carry (RFC 1191, RFC 8201). `quoted` and `seq` are what the
+    /// error quotes of that segment: its five-tuple, whose destination is the app, and its sequence
+    /// number. An `mtu` of 0 is that of an old router which does not say.
+    ///
+    /// The flow sends smaller segments from then on, and those that were lost at once. Errors that
+    /// do not quote what is in flight are counted and dropped (RFC 5927 §4.1).
+    pub fn handle_too_big(&mut self, now: Instant, quoted: &FlowKey, seq: SeqNumber, mtu: u32) {
+        match self.table.find(&quoted.reversed()) {
+            Some(slot) => _ = self.with(now, slot, |flow, cx| flow.on_too_big(cx, seq, mtu)),
+            None => self.stats.dropped += 1,
         }
     }
 

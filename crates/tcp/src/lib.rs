@@ -47,7 +47,7 @@
 //! * No timer is armed when nothing can time out.
 //!
 //! What it deliberately does not do: active opens, and for now congestion control (the app is on
-//! this machine), ECN, Fast Open, path MTU discovery and delayed acknowledgements. Deviations from
+//! this machine), ECN, Fast Open and delayed acknowledgements. Deviations from
 //! the RFCs are marked `DEVIATION` in the code.
 //!
 //! Features: none. MSRV: 1.95.

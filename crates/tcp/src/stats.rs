@@ -34,6 +34,8 @@ pub struct Stats {
     pub challenge_acks: u64,
     /// Segments whose timestamp was too old (RFC 7323 §5).
     pub paws_rejected: u64,
+    /// Flows that send smaller segments since an ICMP error said what fits.
+    pub path_mtu_reductions: u64,
     /// Flows that reached the opening state.
     pub opening: u64,
     /// Flows whose handshake was completed.

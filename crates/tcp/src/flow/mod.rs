@@ -8,6 +8,7 @@
 mod arrive;
 mod congestion;
 mod opening;
+mod path_mtu;
 mod receive;
 mod recovery;
 mod scoreboard;

@@ -92,6 +92,12 @@ impl Recovery {
         self.lost = earlier(una.advance(mss), next);
     }
 
+    /// What is in flight did not fit the path.
+    pub(crate) fn on_too_big(&mut self, una: SeqNumber, next: SeqNumber) {
+        let scoreboard = self.scoreboard.take();
+        *self = Self { point: Some(next), lost: next, scoreboard, ..Self::new(una) };
+    }
+
     /// The next stretch to send again.
     pub(crate) fn hole(&self, una: SeqNumber) -> Option<(SeqNumber, u32)> {
         self.point?;

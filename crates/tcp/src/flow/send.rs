@@ -175,6 +175,19 @@ impl Sender {
         owed
     }
 
+    /// Whether an octet was sent and is not acknowledged.
+    pub(crate) fn is_in_flight(&self, seq: SeqNumber) -> bool {
+        seq.in_window(self.una, self.in_flight())
+    }
+
+    /// RFC 1191 §6.4, RFC 8201 §5.4: what is in flight goes again at once, in smaller segments; it
+    /// says nothing about congestion.
+    pub(crate) fn shrink_segments(&mut self, mss: u16) {
+        self.mss = mss;
+        self.timed = None;
+        self.recovery.on_too_big(self.una, self.next);
+    }
+
     /// Our FIN was sent, and acknowledged.
     pub(crate) fn fin_acknowledged(&self) -> bool {
         self.fin_sent() && self.una == self.next

@@ -90,7 +90,7 @@ impl Flow {
         }
         let options = self.options(cx);
         let Planned { seq, body, push, fin } =
-            self.sender.plan(cx.now, self.max_payload(cx, &options), cx.stats)?;
+            self.sender.plan(cx.now, self.max_payload(cx), cx.stats)?;
         if fin {
             // Illegal, and without effect, when the FIN goes again.
             self.step(Step::FinSent);
@@ -115,10 +115,8 @@ impl Flow {
     }
 
     /// Payload octets of the largest packet: one MSS, or as many as the device cuts.
-    fn max_payload(&self, cx: &Context<'_>, options: &TcpOptions) -> u32 {
-        let ip = if self.key.is_ipv6() { 40 } else { 20 };
-        let headers = ip + 20 + if options.timestamps.is_some() { 12 } else { 0 };
-        cx.config.max_segment_bytes.saturating_sub(headers).max(self.sender.mss())
+    fn max_payload(&self, cx: &Context<'_>) -> u32 {
+        cx.config.max_segment_bytes.saturating_sub(self.headers()).max(self.sender.mss())
     }
 
     /// The options of every segment.
