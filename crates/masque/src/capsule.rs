@@ -2,7 +2,7 @@
 //!
 //! [`Reader`] is the layer below every protocol made of capsules: it finds heads and hands out the
 //! values in pieces, never copying and never holding more than one head. [`crate::datagram`] builds
-//! connect-udp on it.
+//! connect-udp on it, [`crate::bytestream`] connect-tcp.
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -10,6 +10,12 @@ use crate::varint::VarInt;
 
 /// The DATAGRAM capsule type (RFC 9297 §3.5).
 pub const DATAGRAM: VarInt = VarInt::from_u32(0);
+
+/// The DATA capsule type of connect-tcp, provisional (draft-ietf-httpbis-connect-tcp-08).
+pub const DATA: VarInt = VarInt::from_u32(0x2028_d7f0);
+
+/// The `FINAL_DATA` capsule type of connect-tcp, provisional as [`DATA`] is.
+pub const FINAL_DATA: VarInt = VarInt::from_u32(0x2028_d7f1);
 
 /// The most bytes of a capsule's type and length.
 const MAX_HEAD: usize = 2 * VarInt::MAX_LEN;

@@ -1,5 +1,8 @@
 //! UDP payloads in DATAGRAM capsules: connect-udp (RFC 9298 §5) over a byte stream.
 //!
+//! The older draft-ietf-masque-connect-udp-03 has the same capsules without the context id; both are
+//! a [`Format`].
+//!
 //! ```
 //! use bytes::{Bytes, BytesMut};
 //! use pseudotcp_masque::datagram::{Decoder, encode};
@@ -29,27 +32,56 @@ const UDP_PAYLOADS: VarInt = VarInt::from_u32(0);
 /// The most bytes of a DATAGRAM capsule's value that can be a legal UDP payload.
 const MAX_VALUE: usize = MAX_PAYLOAD + VarInt::MAX_LEN;
 
+/// What stands in a DATAGRAM capsule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A context id, then the payload (RFC 9298 §4).
+    #[default]
+    Rfc9298,
+    /// The payload alone (draft-ietf-masque-connect-udp-03).
+    Draft03,
+}
+
+impl Format {
+    /// The length in bytes of the capsule that carries a payload of `payload_len` bytes.
+    pub fn encoded_len(self, payload_len: usize) -> usize {
+        let value_len = self.context_len() + payload_len;
+        DATAGRAM.encoded_len() + length(value_len).encoded_len() + value_len
+    }
+
+    /// Appends one payload as a capsule; call it once for each datagram that leaves together.
+    ///
+    /// The payload is at most [`MAX_PAYLOAD`] bytes: the far side must abort on more.
+    pub fn encode(self, payload: &[u8], out: &mut BytesMut) {
+        debug_assert!(payload.len() <= MAX_PAYLOAD);
+        out.reserve(self.encoded_len(payload.len()));
+        encode_head(DATAGRAM, length(self.context_len() + payload.len()), out);
+        if self == Self::Rfc9298 {
+            UDP_PAYLOADS.encode(out);
+        }
+        out.put_slice(payload);
+    }
+
+    fn context_len(self) -> usize {
+        match self {
+            Self::Rfc9298 => UDP_PAYLOADS.encoded_len(),
+            Self::Draft03 => 0,
+        }
+    }
+}
+
 /// The length in bytes of the capsule that carries a payload of `payload_len` bytes.
 pub fn encoded_len(payload_len: usize) -> usize {
-    DATAGRAM.encoded_len()
-        + value_len(payload_len).encoded_len()
-        + UDP_PAYLOADS.encoded_len()
-        + payload_len
+    Format::Rfc9298.encoded_len(payload_len)
 }
 
-/// Appends one payload as a capsule; call it once for each datagram that leaves together.
-///
-/// The payload is at most [`MAX_PAYLOAD`] bytes: the far side must abort on more.
+/// Appends one payload as a capsule of RFC 9298; see [`Format::encode`].
 pub fn encode(payload: &[u8], out: &mut BytesMut) {
-    debug_assert!(payload.len() <= MAX_PAYLOAD);
-    out.reserve(encoded_len(payload.len()));
-    encode_head(DATAGRAM, value_len(payload.len()), out);
-    UDP_PAYLOADS.encode(out);
-    out.put_slice(payload);
+    Format::Rfc9298.encode(payload, out);
 }
 
-fn value_len(payload_len: usize) -> VarInt {
-    VarInt::new((UDP_PAYLOADS.encoded_len() + payload_len) as u64).unwrap_or(VarInt::MAX)
+fn length(value_len: usize) -> VarInt {
+    VarInt::new(value_len as u64).unwrap_or(VarInt::MAX)
 }
 
 /// Takes UDP payloads out of a stream of capsules.
@@ -59,6 +91,7 @@ fn value_len(payload_len: usize) -> VarInt {
 /// is copied, and at most one is held.
 #[derive(Debug, Default)]
 pub struct Decoder {
+    format: Format,
     reader: Reader,
     /// How many more bytes to collect of the value being read; what follows them is skipped.
     wanted: usize,
@@ -69,9 +102,14 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream.
+    /// A decoder at the start of a stream of RFC 9298.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A decoder at the start of a stream of the given format.
+    pub fn with_format(format: Format) -> Self {
+        Self { format, ..Self::default() }
     }
 
     /// Takes the next UDP payload from the front of `chunk`. `None` means that the chunk is used up.
@@ -81,10 +119,7 @@ impl Decoder {
     pub fn decode(&mut self, chunk: &mut Bytes) -> Result<Option<Bytes>, CapsuleError> {
         while let Some(piece) = self.reader.read(chunk) {
             let value = match piece {
-                Piece::Head { kind, length } => {
-                    self.begin(kind, length)?;
-                    None
-                }
+                Piece::Head { kind, length } => self.begin(kind, length),
                 Piece::Value(part) => self.collect(part),
             };
             if let Some(value) = value
@@ -109,20 +144,20 @@ impl Decoder {
         self.skipped
     }
 
-    fn begin(&mut self, kind: VarInt, length: u64) -> Result<(), CapsuleError> {
+    /// Looks at a capsule's head; one without a value is complete already.
+    fn begin(&mut self, kind: VarInt, length: u64) -> Option<Bytes> {
         if kind != DATAGRAM {
             // RFC 9297 §3.2: unknown types are skipped silently.
             self.skipped += 1;
-            return Ok(());
+            return None;
         }
         if length == 0 {
-            // RFC 9298 §4: every datagram begins with a context id.
-            return Err(CapsuleError::Malformed);
+            return Some(Bytes::new());
         }
         let value_len = usize::try_from(length).unwrap_or(usize::MAX);
         self.too_large = value_len > MAX_VALUE;
         self.wanted = if self.too_large { VarInt::MAX_LEN } else { value_len };
-        Ok(())
+        None
     }
 
     /// The wanted part of the value, once it is there as a whole.
@@ -146,15 +181,19 @@ impl Decoder {
     }
 
     fn complete(&mut self, mut value: Bytes) -> Result<Option<Bytes>, CapsuleError> {
-        let (context, used) = VarInt::decode(&value).ok_or(CapsuleError::Malformed)?;
-        if context != UDP_PAYLOADS {
-            // RFC 9298 §4: datagrams of an unknown context are dropped.
-            self.skipped += 1;
-            return Ok(None);
+        let too_large = std::mem::take(&mut self.too_large);
+        if self.format == Format::Rfc9298 {
+            // RFC 9298 §4: every datagram begins with a context id.
+            let (context, used) = VarInt::decode(&value).ok_or(CapsuleError::Malformed)?;
+            if context != UDP_PAYLOADS {
+                // RFC 9298 §4: datagrams of an unknown context are dropped.
+                self.skipped += 1;
+                return Ok(None);
+            }
+            value.advance(used);
         }
-        value.advance(used);
         // RFC 9298 §5: a UDP payload of more than 65,527 bytes aborts the stream.
-        if self.too_large || value.len() > MAX_PAYLOAD {
+        if too_large || value.len() > MAX_PAYLOAD {
             return Err(CapsuleError::TooLarge);
         }
         Ok(Some(value))
@@ -264,6 +303,23 @@ mod tests {
     fn a_datagram_without_a_context_id_is_malformed() {
         assert_eq!(decode([capsule(&[], 0)]), Err(CapsuleError::Malformed));
         assert_eq!(decode([capsule(&[0xc0, 0], 0)]), Err(CapsuleError::Malformed));
+    }
+
+    #[test]
+    fn the_old_draft_has_no_context_ids() {
+        let payloads = ["", "a", "\u{2}looks like a context"];
+        let mut wire = BytesMut::new();
+        for payload in payloads {
+            let before = wire.len();
+            Format::Draft03.encode(payload.as_bytes(), &mut wire);
+            assert_eq!(wire.len() - before, Format::Draft03.encoded_len(payload.len()));
+        }
+        assert_eq!(&wire[..5], b"\x00\x00\x00\x01a");
+        let (mut decoder, mut chunk) = (Decoder::with_format(Format::Draft03), wire.freeze());
+        for payload in payloads {
+            assert_eq!(decoder.decode(&mut chunk), Ok(Some(Bytes::from(payload))));
+        }
+        assert_eq!((decoder.decode(&mut chunk), decoder.finish()), (Ok(None), Ok(())));
     }
 
     #[test]

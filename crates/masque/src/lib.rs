@@ -38,13 +38,14 @@
 //! What this crate deliberately does not do: no I/O, no packets, no HTTP. It holds what every
 //! transport and every proxy need in common: the contract ([`Transport`], [`ByteTunnel`],
 //! [`DatagramTunnel`]), the causes of failure ([`OpenError`], [`TunnelError`]), and the wire
-//! formats of RFC 9297 ([`capsule`], [`datagram`]), RFC 9000 §16 ([`varint`]), RFC 9298 §2
-//! ([`template`]) and RFC 9209 ([`proxy_status`]).
+//! formats of RFC 9297 ([`capsule`], [`datagram`]), connect-tcp ([`bytestream`]), RFC 9000 §16
+//! ([`varint`]), RFC 9298 §2 ([`template`]) and RFC 9209 ([`proxy_status`]).
 //!
 //! Features: `conformance` adds the test suite that every transport must pass; `cork` the write
 //! buffer that HTTP/2 connections want below them.
 #![forbid(unsafe_code)]
 
+pub mod bytestream;
 pub mod capsule;
 #[cfg(feature = "conformance")]
 pub mod conformance;
