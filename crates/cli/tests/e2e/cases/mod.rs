@@ -6,5 +6,6 @@ mod conformance;
 mod crowd;
 mod demo;
 mod errors;
+mod kernels;
 mod lifecycle;
 mod outage;

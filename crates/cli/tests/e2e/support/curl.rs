@@ -1,30 +1,19 @@
 //! curl, as an app like any other.
 
-use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use sha2::{Digest, Sha256};
-
 use super::lab::Lab;
-use super::pattern::Sum;
+use super::pattern::{self, Sum};
 
 /// Downloads, and returns the length and the sum of what came.
 pub(crate) fn download(lab: &Lab, url: &str, arguments: &[&str]) -> (usize, Sum) {
     let mut child = curl(lab, arguments).arg(url).stdout(Stdio::piped()).spawn().expect("run curl");
-    let mut body = child.stdout.take().expect("piped");
-    let (mut hasher, mut length, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
-    loop {
-        let read = body.read(&mut buffer).expect("read from curl");
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-        length += read;
-    }
+    let body = child.stdout.take().expect("piped");
+    let (length, sum) = pattern::read_sum(body).expect("read from curl");
     let status = child.wait().expect("wait for curl");
     assert!(status.success(), "curl {url}: {status} after {length} bytes");
-    (length, hasher.finalize().into())
+    (length, sum)
 }
 
 /// Uploads a file, and returns the server's answer.

@@ -1,5 +1,6 @@
 //! What the tests stand on: namespaces, processes, and the small network that they form.
 
+pub(crate) mod bare;
 pub(crate) mod certificate;
 pub(crate) mod client;
 pub(crate) mod clock;

@@ -52,6 +52,13 @@ impl Namespace {
         ip(&format!("-n {} {arguments}", self.name))
     }
 
+    /// Sets a kernel parameter, named by its path below `/proc/sys`.
+    pub(crate) fn set(&self, parameter: &str, value: &str) {
+        let path = format!("/proc/sys/{parameter}");
+        let written = self.run(|| std::fs::write(&path, value));
+        written.unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
     /// A program that will run in this namespace, with the process id of its `Child`.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
@@ -70,10 +77,14 @@ impl Namespace {
         })
     }
 
+    /// Listens on both families.
+    pub(crate) fn listen_blocking(&self, port: u16) -> TcpListener {
+        self.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))).expect("listen")
+    }
+
     /// Listens on both families, for a runtime.
     pub(crate) fn listen(&self, port: u16) -> TcpListener {
-        let listener = self.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)));
-        let listener = listener.expect("listen");
+        let listener = self.listen_blocking(port);
         listener.set_nonblocking(true).expect("non-blocking");
         listener
     }
@@ -86,7 +97,7 @@ impl Namespace {
     }
 
     /// Moves the current thread, and the sockets that it will make, into this namespace.
-    fn enter(&self) {
+    pub(crate) fn enter(&self) {
         let file = File::open(format!("/run/netns/{}", self.name)).expect("open the namespace");
         setns(file, CloneFlags::CLONE_NEWNET).expect("enter the namespace");
     }

@@ -1,5 +1,6 @@
 //! Bytes that differ at every place, so that nothing lost, doubled or moved goes unnoticed.
 
+use std::io::{self, Read};
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -29,6 +30,19 @@ pub(crate) fn bytes(length: usize) -> Bytes {
 /// The sum of the first [`LARGE`] bytes.
 pub(crate) fn large_sum() -> Sum {
     *LARGE_SUM
+}
+
+/// The length and the sum of all that a reader has.
+pub(crate) fn read_sum(mut reader: impl Read) -> io::Result<(usize, Sum)> {
+    let (mut hasher, mut length, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
+    loop {
+        let read = reader.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((length, hasher.finalize().into()));
+        }
+        hasher.update(&buffer[..read]);
+        length += read;
+    }
 }
 
 /// A sum in hexadecimal digits.

@@ -5,4 +5,5 @@ pub(crate) mod http;
 pub(crate) mod https;
 mod route;
 pub(crate) mod scripted;
+pub(crate) mod transfer;
 pub(crate) mod udp;
