@@ -2,7 +2,7 @@
 //! the other, and what must hold all the same.
 //!
 //! * Octets come out as they went in, in both directions, and none before its predecessor.
-//! * Octets sent never pass the window, but for a probe of one octet.
+//! * Octets sent never pass the window.
 //! * Unread octets and the window shown fit the receive buffer; all buffers fit the budget.
 //! * Every flow is opened, and closed exactly once; a closed flow reports nothing and sends no
 //!   octets.

@@ -43,6 +43,11 @@ impl Assembler {
         self.len
     }
 
+    /// One past the last byte held.
+    pub(crate) fn end(&self) -> Option<SeqNumber> {
+        self.runs.back().map(|run| run.start.advance(len_u32(run.data.len())))
+    }
+
     /// Keeps what of `data`, which begins at `seq`, is new; `next` is RCV.NXT, at or before `seq`.
     /// Returns how many bytes were new.
     pub(crate) fn insert(&mut self, next: SeqNumber, seq: SeqNumber, data: &[u8]) -> usize {

@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use pseudotcp_packet::Packet;
 
+use crate::clock::Time;
 use crate::{Config, Event, Stats};
 
 /// The most answers without a flow that wait to be taken; more are dropped and counted.
@@ -11,9 +11,7 @@ const MAX_REPLIES: usize = 1_024;
 /// What a flow sees of its engine while something happens to it.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
-    pub(crate) now: Instant,
-    /// `now`, counted from the engine's first instant.
-    pub(crate) micros: u64,
+    pub(crate) now: Time,
     pub(crate) config: &'a Config,
     /// How many more bytes a flow may be promised.
     pub(crate) room: usize,

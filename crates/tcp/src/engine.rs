@@ -8,7 +8,7 @@ use bytes::Bytes;
 use pseudotcp_packet::{FlowKey, Packet, SeqNumber};
 
 use crate::budget::Budget;
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::context::{Context, Outbox};
 use crate::flow::{Arrival, Flow};
 use crate::isn::{IsnGenerator, KeyedHash, Purpose};
@@ -40,7 +40,7 @@ pub struct Engine {
     isn: IsnGenerator,
     table: Table,
     time_wait: TimeWait,
-    timers: TimerQueue<Instant>,
+    timers: TimerQueue<Time>,
     /// Slots of flows that may have to send something.
     dirty: VecDeque<u32>,
     /// Flows that wait for the budget.
@@ -75,6 +75,7 @@ impl Engine {
 
     /// A packet came from an app. What is not TCP is counted and dropped.
     pub fn handle_segment(&mut self, now: Instant, packet: &Packet) {
+        let now = self.clock.time(now);
         self.stats.segments_in += 1;
         let Some(segment) = Segment::of(packet) else {
             self.stats.dropped += 1;
@@ -97,6 +98,7 @@ impl Engine {
     /// The flow sends smaller segments from then on, and those that were lost at once. Errors that
     /// do not quote what is in flight are counted and dropped (RFC 5927 §4.1).
     pub fn handle_too_big(&mut self, now: Instant, quoted: &FlowKey, seq: SeqNumber, mtu: u32) {
+        let now = self.clock.time(now);
         match self.table.find(&quoted.reversed()) {
             Some(slot) => _ = self.with(now, slot, |flow, cx| flow.on_too_big(cx, seq, mtu)),
             None => self.stats.dropped += 1,
@@ -106,8 +108,8 @@ impl Engine {
     /// The time that [`poll_timeout`](Self::poll_timeout) named has come. Too early a call is
     /// harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let micros = self.clock.micros(now);
-        self.time_wait.expire(micros);
+        let now = self.clock.time(now);
+        self.time_wait.expire(now);
         while let Some(slot) = self.timers.pop_due(now) {
             if let Some(flow) = self.table.get_mut(slot) {
                 flow.ledger.armed = None;
@@ -174,6 +176,7 @@ impl Engine {
     /// The next packet for an app.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Packet> {
+        let now = self.clock.time(now);
         let packet = self.outbox.replies.pop_front().or_else(|| self.poll_flows(now));
         self.stats.segments_out += u64::from(packet.is_some());
         packet
@@ -190,8 +193,8 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let flows = self.timers.first().map(|(deadline, _)| deadline);
-        let time_wait = self.time_wait.next_expiry().and_then(|micros| self.clock.instant(micros));
-        flows.into_iter().chain(time_wait).min()
+        let first = flows.into_iter().chain(self.time_wait.next_expiry()).min();
+        first.and_then(|time| self.clock.instant(time))
     }
 
     /// The counters.
@@ -214,7 +217,7 @@ impl Engine {
         self.table.iter().map(Flow::info)
     }
 
-    fn poll_flows(&mut self, now: Instant) -> Option<Packet> {
+    fn poll_flows(&mut self, now: Time) -> Option<Packet> {
         while let Some(&slot) = self.dirty.front() {
             let live = self.table.get(slot).is_some_and(|flow| flow.ledger.queued);
             if live && let Some(packet) = self.with(now, slot, Flow::poll_transmit).flatten() {
@@ -235,13 +238,14 @@ impl Engine {
         act: impl FnOnce(&mut Flow, &mut Context<'_>) -> R,
     ) -> Option<R> {
         let slot = self.table.resolve(id)?;
+        let now = self.clock.time(now);
         self.with(now, slot, act)
     }
 
     /// Lets something happen to a flow, then sees to what follows from it.
     fn with<R>(
         &mut self,
-        now: Instant,
+        now: Time,
         slot: u32,
         act: impl FnOnce(&mut Flow, &mut Context<'_>) -> R,
     ) -> Option<R> {
@@ -253,10 +257,9 @@ impl Engine {
     }
 
     /// The flows, and beside them what they may see of everything else.
-    fn split(&mut self, now: Instant) -> (&mut Table, Context<'_>) {
+    fn split(&mut self, now: Time) -> (&mut Table, Context<'_>) {
         let cx = Context {
             now,
-            micros: self.clock.micros(now),
             config: &self.config,
             room: self.budget.room(),
             left: self.budget.left(),

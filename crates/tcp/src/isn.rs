@@ -2,6 +2,8 @@ use std::hash::{BuildHasher, DefaultHasher, Hasher};
 
 use pseudotcp_packet::{FlowKey, SeqNumber};
 
+use crate::clock::Time;
+
 /// A keyed hash of five-tuples: no one outside can aim at a bucket, or guess a sequence number.
 ///
 /// `SipHash` that has absorbed 16 secret bytes, and one that tells the uses apart.
@@ -50,9 +52,9 @@ impl IsnGenerator {
     }
 
     /// RFC 6528 §3: ISN = M + F(connection, secret), where M ticks every 4 microseconds.
-    pub(crate) fn isn(&self, key: &FlowKey, micros: u64) -> SeqNumber {
+    pub(crate) fn isn(&self, key: &FlowKey, now: Time) -> SeqNumber {
         let (hash, _) = halves(self.hash.hash(key));
-        let (ticks, _) = halves(micros / 4);
+        let (ticks, _) = halves(now.micros() / 4);
         SeqNumber::new(hash).advance(ticks)
     }
 
@@ -72,6 +74,7 @@ fn halves(value: u64) -> (u32, u32) {
 mod tests {
     use super::*;
     use pseudotcp_packet::Protocol;
+    use std::time::Duration;
 
     fn key(port: u16) -> FlowKey {
         FlowKey::new(Protocol::Tcp, ([10, 0, 0, 1], port).into(), ([192, 0, 2, 1], 80).into())
@@ -80,11 +83,14 @@ mod tests {
     #[test]
     fn d17_numbers_differ_by_flow_and_secret_and_grow_with_time() {
         let (one, two) = (IsnGenerator::new([1; 16]), IsnGenerator::new([2; 16]));
-        let isn = one.isn(&key(1), 0);
+        let isn = one.isn(&key(1), Time::EPOCH);
         assert_ne!(isn, SeqNumber::new(0));
-        assert_ne!(isn, one.isn(&key(2), 0));
-        assert_ne!(isn, two.isn(&key(1), 0));
-        assert_eq!(one.isn(&key(1), 4_000_000).offset_from(isn), 1_000_000);
+        assert_ne!(isn, one.isn(&key(2), Time::EPOCH));
+        assert_ne!(isn, two.isn(&key(1), Time::EPOCH));
+        assert_eq!(
+            one.isn(&key(1), Time::EPOCH + Duration::from_secs(4)).offset_from(isn),
+            1_000_000
+        );
     }
 
     #[test]

@@ -13,21 +13,27 @@ pub(crate) fn reset(segment: &Segment<'_>) -> Option<Packet> {
     if segment.has(TcpFlags::RST) || !is_between_hosts(&segment.flow) {
         return None;
     }
+    let options = TcpOptions::default();
     Some(match segment.ack {
-        Some(ack) => bare_reset(&segment.flow, ack, None),
-        None => bare_reset(&segment.flow, SeqNumber::new(0), Some(segment.end())),
+        Some(ack) => bare_reset(&segment.flow, ack, None, options),
+        None => bare_reset(&segment.flow, SeqNumber::new(0), Some(segment.end()), options),
     })
 }
 
 /// An RST to the source of `flow`.
-pub(crate) fn bare_reset(flow: &FlowKey, seq: SeqNumber, ack: Option<SeqNumber>) -> Packet {
+pub(crate) fn bare_reset(
+    flow: &FlowKey,
+    seq: SeqNumber,
+    ack: Option<SeqNumber>,
+    options: TcpOptions,
+) -> Packet {
     TcpSegment {
         flow: flow.reversed(),
         seq,
         ack,
         flags: TcpFlags::RST,
         window: 0,
-        options: TcpOptions::default(),
+        options,
         segment_size: None,
     }
     .build(Body::default())

@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 use pseudotcp_packet::build::TcpSegment;
 use pseudotcp_packet::{Body, FlowKey, Packet, SeqNumber, TcpFlags, TcpOptions, Timestamps};
 
-use crate::clock::timestamp;
+use crate::clock::Time;
 use crate::isn::KeyedHash;
 use crate::segment::Segment;
 use crate::timer::TimerQueue;
@@ -24,7 +24,7 @@ pub(crate) struct Remains {
     /// TS.Recent, where timestamps were negotiated.
     pub(crate) recent: Option<u32>,
     pub(crate) hold: Duration,
-    pub(crate) micros: u64,
+    pub(crate) now: Time,
 }
 
 /// Connections in TIME-WAIT: compact entries apart from the flows.
@@ -33,14 +33,14 @@ pub(crate) struct TimeWait {
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     index: HashTable<u32>,
-    expiries: TimerQueue<u64>,
+    expiries: TimerQueue<Time>,
     hash: KeyedHash,
 }
 
 #[derive(Debug)]
 struct Entry {
     key: FlowKey,
-    expires: u64,
+    expires: Time,
     send_next: SeqNumber,
     receive_next: SeqNumber,
     recent: u32,
@@ -84,7 +84,7 @@ impl TimeWait {
         let hold_millis = u16::try_from(remains.hold.as_millis()).unwrap_or(u16::MAX);
         let entry = Entry {
             key: remains.key,
-            expires: remains.micros + u64::from(hold_millis) * 1_000,
+            expires: remains.now + Duration::from_millis(hold_millis.into()),
             send_next: remains.send_next,
             receive_next: remains.receive_next,
             recent: remains.recent.unwrap_or(0),
@@ -97,7 +97,7 @@ impl TimeWait {
     /// A segment for which there is no flow. `offset` is where our timestamps started.
     pub(crate) fn on_segment(
         &mut self,
-        micros: u64,
+        now: Time,
         segment: &Segment<'_>,
         offset: impl FnOnce() -> u32,
     ) -> Verdict {
@@ -110,24 +110,28 @@ impl TimeWait {
             return Verdict::Ignore;
         }
         if segment.is_opening() && entry.may_reopen(segment) {
-            // RFC 9293 §3.6.1 and RFC 6191 §2: clearly newer than the old connection.
             let beyond = entry.send_next;
             self.remove(slot);
             return Verdict::Reopen(beyond);
         }
-        let answer = entry.answer(timestamp(micros, offset()));
-        self.restart(slot, micros);
+        if segment.sequence_len() == 0 && segment.seq == entry.receive_next {
+            // Acceptable, and has nothing to say.
+            return Verdict::Ignore;
+        }
+        let answer = entry.answer(now.timestamp(offset()));
+        if segment.has(TcpFlags::FIN) && segment.end() == entry.receive_next {
+            self.restart(slot, now);
+        }
         Verdict::Answer(answer)
     }
 
     /// When the next entry expires.
-    pub(crate) fn next_expiry(&self) -> Option<u64> {
+    pub(crate) fn next_expiry(&self) -> Option<Time> {
         self.expiries.first().map(|(expires, _)| expires)
     }
 
-    pub(crate) fn expire(&mut self, micros: u64) {
-        while let Some((_, slot)) = self.expiries.first().filter(|&(expires, _)| expires <= micros)
-        {
+    pub(crate) fn expire(&mut self, now: Time) {
+        while let Some((_, slot)) = self.expiries.first().filter(|&(expires, _)| expires <= now) {
             self.remove(slot);
         }
     }
@@ -166,20 +170,24 @@ impl TimeWait {
     }
 
     /// RFC 9293 §3.10.7.4: a FIN sent again starts the wait anew.
-    fn restart(&mut self, slot: u32, micros: u64) {
+    fn restart(&mut self, slot: u32, now: Time) {
         if let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::as_mut) {
             let mut armed = Some(entry.expires);
-            entry.expires = micros + u64::from(entry.hold_millis) * 1_000;
+            entry.expires = now + Duration::from_millis(entry.hold_millis.into());
             self.expiries.rearm(slot, &mut armed, Some(entry.expires));
         }
     }
 }
 
 impl Entry {
+    /// RFC 9293 §3.6.1 and RFC 6191 §2: clearly newer than the old connection, by its timestamp
+    /// where that tells, else by its number.
     fn may_reopen(&self, syn: &Segment<'_>) -> bool {
-        let newer = |value: u32| value.wrapping_sub(self.recent).cast_signed() > 0;
-        match syn.options.timestamps {
-            Some(theirs) if self.timestamps && newer(theirs.value) => true,
+        match syn.options.timestamps.map(|theirs| theirs.value) {
+            Some(_) if !self.timestamps => true,
+            Some(value) if value != self.recent => {
+                value.wrapping_sub(self.recent).cast_signed() > 0
+            }
             _ => syn.seq.offset_from(self.receive_next) > 0,
         }
     }
@@ -209,7 +217,7 @@ mod tests {
     use crate::isn::Purpose;
     use pseudotcp_packet::Protocol;
 
-    fn remains(port: u16, micros: u64) -> Remains {
+    fn remains(port: u16, millis: u64) -> Remains {
         Remains {
             key: FlowKey::new(
                 Protocol::Tcp,
@@ -220,7 +228,7 @@ mod tests {
             receive_next: SeqNumber::new(7),
             recent: None,
             hold: MIN_TIME_WAIT,
-            micros,
+            now: Time::EPOCH + Duration::from_millis(millis),
         }
     }
 
@@ -233,7 +241,7 @@ mod tests {
         assert_eq!(table.index.len(), MAX_ENTRIES);
         assert!(table.find(&remains(0, 0).key).is_none());
         assert!(table.find(&remains(1, 0).key).is_some());
-        table.expire(u64::MAX);
+        table.expire(Time::EPOCH + Duration::from_hours(1));
         assert_eq!((table.index.len(), table.next_expiry()), (0, None));
     }
 }

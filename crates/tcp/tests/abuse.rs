@@ -107,14 +107,6 @@ fn a_timestamp_from_beyond_the_window_is_not_remembered() {
 }
 
 #[test]
-fn segments_without_timestamps_are_dropped_once_negotiated() {
-    let mut bench = Bench::new(Config::new());
-    let id = bench.open_with(linux_syn());
-    bench.app(data(1, 1, "forged"));
-    assert_eq!((bench.read(id), bench.out()), (vec![], vec![]));
-}
-
-#[test]
 fn segments_without_ack_are_dropped() {
     let mut bench = Bench::new(Config::new());
     let id = bench.open();

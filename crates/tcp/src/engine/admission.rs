@@ -1,8 +1,7 @@
-use std::time::Instant;
-
-use pseudotcp_packet::{Packet, Quote, SeqNumber};
+use pseudotcp_packet::{Packet, Quote, SeqNumber, TcpFlags};
 
 use super::Engine;
+use crate::clock::Time;
 use crate::flow::Flow;
 use crate::reply;
 use crate::segment::Segment;
@@ -15,10 +14,9 @@ const REOPEN_GAP: u32 = 1 << 17;
 
 /// Segments that belong to no flow: new ones, old ones, and strays.
 impl Engine {
-    pub(super) fn on_unknown(&mut self, now: Instant, packet: &Packet, segment: &Segment<'_>) {
-        let micros = self.clock.micros(now);
+    pub(super) fn on_unknown(&mut self, now: Time, packet: &Packet, segment: &Segment<'_>) {
         let offset = || self.isn.timestamp_offset(&segment.flow);
-        match self.time_wait.on_segment(micros, segment, offset) {
+        match self.time_wait.on_segment(now, segment, offset) {
             Verdict::Answer(answer) => self.split(now).1.reply(answer),
             Verdict::Ignore => self.stats.dropped += 1,
             Verdict::Reopen(beyond) => self.admit(now, packet, segment, Some(beyond)),
@@ -28,8 +26,10 @@ impl Engine {
     }
 
     /// D16: RST with the numbers that make the app believe it, and none in answer to RST.
-    fn reject(&mut self, now: Instant, segment: &Segment<'_>) {
-        match reply::reset(segment) {
+    fn reject(&mut self, now: Time, segment: &Segment<'_>) {
+        // No host asks for a connection and for its end at once: Linux is silent too.
+        let absurd = segment.ack.is_none() && segment.has(TcpFlags::SYN | TcpFlags::FIN);
+        match reply::reset(segment).filter(|_| !absurd) {
             Some(reset) => {
                 self.stats.resets_out += 1;
                 self.split(now).1.reply(reset);
@@ -39,13 +39,7 @@ impl Engine {
     }
 
     /// A SYN asks for a new flow.
-    fn admit(
-        &mut self,
-        now: Instant,
-        packet: &Packet,
-        syn: &Segment<'_>,
-        beyond: Option<SeqNumber>,
-    ) {
+    fn admit(&mut self, now: Time, packet: &Packet, syn: &Segment<'_>, beyond: Option<SeqNumber>) {
         if !reply::is_between_hosts(&syn.flow) {
             self.stats.dropped += 1;
         } else if self.opening >= self.config.backlog || self.outbox.events.len() >= MAX_EVENTS {
@@ -58,13 +52,7 @@ impl Engine {
         }
     }
 
-    fn open(
-        &mut self,
-        now: Instant,
-        packet: &Packet,
-        syn: &Segment<'_>,
-        beyond: Option<SeqNumber>,
-    ) {
+    fn open(&mut self, now: Time, packet: &Packet, syn: &Segment<'_>, beyond: Option<SeqNumber>) {
         let start = self.first_number(now, syn, beyond);
         let offset = self.isn.timestamp_offset(&syn.flow);
         self.stats.opening += 1;
@@ -79,11 +67,11 @@ impl Engine {
     /// RFC 6528 §3, and beyond the numbers of a connection that is barely over.
     fn first_number(
         &mut self,
-        now: Instant,
+        now: Time,
         syn: &Segment<'_>,
         beyond: Option<SeqNumber>,
     ) -> SeqNumber {
-        let start = self.isn.isn(&syn.flow, self.clock.micros(now));
+        let start = self.isn.isn(&syn.flow, now);
         match beyond {
             Some(old) if start.offset_from(old) <= 0 => old.advance(REOPEN_GAP),
             _ => start,

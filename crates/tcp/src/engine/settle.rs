@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use super::Engine;
+use crate::clock::Time;
 use crate::flow::Flow;
 use crate::{CloseCause, Event, FlowId, State};
 
@@ -11,7 +11,7 @@ const RELIEVED_AT_ONCE: usize = 8;
 /// What follows from whatever happened to a flow, in one place: budget, backlog, lists, timers,
 /// and its end.
 impl Engine {
-    pub(super) fn settle(&mut self, now: Instant, slot: u32) {
+    pub(super) fn settle(&mut self, now: Time, slot: u32) {
         let (table, cx) = self.split(now);
         let Some(flow) = table.get_mut(slot) else { return };
         let deadline = flow.deadline(&cx);
@@ -24,7 +24,7 @@ impl Engine {
     }
 
     /// Wakes some of the flows that waited for the budget, if it has room again.
-    pub(super) fn relieve(&mut self, now: Instant) {
+    pub(super) fn relieve(&mut self, now: Time) {
         for _ in 0..RELIEVED_AT_ONCE {
             if self.budget.room() == 0 {
                 return;
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     /// A deadline that moved later stays where it is: it is looked at again when it fires.
-    fn rearm(&mut self, slot: u32, deadline: Instant) {
+    fn rearm(&mut self, slot: u32, deadline: Time) {
         let Some(flow) = self.table.get_mut(slot) else { return };
         if flow.ledger.armed.is_none_or(|armed| deadline < armed) {
             self.timers.rearm(slot, &mut flow.ledger.armed, Some(deadline));
@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// The connection is over: its five-tuple is free at once, its id when all has been read.
-    fn wind_up(&mut self, now: Instant, slot: u32) {
+    fn wind_up(&mut self, now: Time, slot: u32) {
         let (table, mut cx) = self.split(now);
         let Some(flow) = table.get_mut(slot) else { return };
         if !flow.ledger.unlinked {

@@ -1,14 +1,16 @@
 use std::time::Duration;
 
-use pseudotcp_packet::{SackBlocks, TcpFlags};
+use pseudotcp_packet::{SackBlocks, SeqNumber, TcpFlags};
 
 use super::Flow;
 use super::send::Ack;
 use super::state::{State, Step};
-use crate::clock::timestamp;
 use crate::context::Context;
 use crate::segment::Segment;
 use crate::{CloseCause, Event, reply};
+
+/// RFC 7323 §5.5: 24 days, after which half of a fast timestamp clock's circle may be over.
+const PAWS_VALID_SECONDS: u32 = 24 * 24 * 60 * 60;
 
 /// What became of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,11 @@ impl Flow {
         if self.state.is_held() {
             return self.on_segment_while_held(cx, segment);
         }
+        if self.is_another_attempt(segment) {
+            // RFC 9293 §3.10.7.4, fourth: a passive opener returns to LISTEN, where a SYN is welcome.
+            self.cancel();
+            return Arrival::Anew;
+        }
         let checks = [
             Self::check_age,
             Self::check_sequence,
@@ -53,12 +60,12 @@ impl Flow {
         if segment.has(TcpFlags::RST) {
             return Check::Pass;
         }
-        let Some(theirs) = segment.options.timestamps else {
-            // RFC 7323 §3.2: once negotiated, a segment without them is dropped.
-            cx.stats.dropped += 1;
-            return Check::Stop;
-        };
-        if theirs.value.wrapping_sub(ours.recent).cast_signed() < 0 {
+        // DEVIATION from RFC 7323 §3.2 (drop it): a segment without them passes, as some hosts send
+        // keep-alives so, and Linux takes them.
+        let Some(theirs) = segment.options.timestamps else { return Check::Pass };
+        // RFC 7323 §5.5: what was noted 24 days ago says nothing any more.
+        let outdated = cx.now.seconds().saturating_sub(ours.noted) > PAWS_VALID_SECONDS;
+        if !outdated && theirs.value.wrapping_sub(ours.recent).cast_signed() < 0 {
             cx.stats.paws_rejected += 1;
             self.challenge(cx);
             return Check::Stop;
@@ -70,11 +77,12 @@ impl Flow {
     fn check_sequence(&mut self, cx: &mut Context<'_>, segment: &Segment<'_>) -> Check {
         if self.is_our_syn_again(segment) {
             // D8: SYN-ACK was lost, or is late; it goes again, with the latest timestamp.
-            self.note_timestamp(segment);
+            self.note_timestamp(cx, segment);
             self.sender.owe_syn();
             return Check::Stop;
         }
-        if self.receiver.accepts(segment) {
+        let known = segment.has(TcpFlags::RST) && self.is_exact_reset(segment.seq);
+        if known || self.receiver.accepts(segment) {
             return Check::Pass;
         }
         if segment.has(TcpFlags::RST) {
@@ -96,7 +104,7 @@ impl Flow {
         if !segment.has(TcpFlags::RST) {
             return Check::Pass;
         }
-        if segment.seq == self.receiver.next() {
+        if self.is_exact_reset(segment.seq) {
             cx.stats.resets_in += 1;
             self.step(Step::Abort);
             self.ended.get_or_insert(CloseCause::Reset);
@@ -140,7 +148,7 @@ impl Flow {
         let round_trip = self.round_trip(cx, segment);
         // RFC 7323 §4.3: TS.Recent follows segments that begin at or before Last.ACK.sent.
         if segment.seq.offset_from(self.receiver.acked()) <= 0 {
-            self.note_timestamp(segment);
+            self.note_timestamp(cx, segment);
         }
         let Some(number) = segment.ack else { return };
         let ack = Ack {
@@ -190,9 +198,26 @@ impl Flow {
             && segment.seq.advance(1) == self.receiver.next()
     }
 
-    fn note_timestamp(&mut self, segment: &Segment<'_>) {
+    /// The app's SYN with another number while our SYN-ACK is on its way.
+    fn is_another_attempt(&self, segment: &Segment<'_>) -> bool {
+        self.state == State::SynReceived
+            && segment.is_opening()
+            && !self.is_our_syn_again(segment)
+            && self.receiver.accepts(segment)
+    }
+
+    /// Whether an RST was sent by someone who knows the app's place in its stream.
+    fn is_exact_reset(&self, seq: SeqNumber) -> bool {
+        // RFC 5961 §3.2. As on Linux, a host that counts its lost segments may use the number after
+        // the last of them, and one that does not count its FIN the number of that.
+        let before_fin = self.state.has_apps_fin() && seq.advance(1) == self.receiver.next();
+        seq == self.receiver.next() || before_fin || self.receiver.furthest() == Some(seq)
+    }
+
+    pub(super) fn note_timestamp(&mut self, cx: &Context<'_>, segment: &Segment<'_>) {
         if let (Some(ours), Some(theirs)) = (&mut self.timestamps, segment.options.timestamps) {
             ours.recent = theirs.value;
+            ours.noted = cx.now.seconds();
         }
     }
 
@@ -200,7 +225,7 @@ impl Flow {
     fn round_trip(&self, cx: &Context<'_>, segment: &Segment<'_>) -> Option<Duration> {
         let ours = self.timestamps?;
         let echo = segment.options.timestamps?.echo;
-        let elapsed = timestamp(cx.micros, ours.offset).wrapping_sub(echo);
+        let elapsed = cx.now.timestamp(ours.offset).wrapping_sub(echo);
         // An echo from the future was never ours.
         (elapsed < u32::MAX / 2).then(|| Duration::from_millis(elapsed.into()))
     }

@@ -16,10 +16,8 @@ mod send;
 pub(crate) mod state;
 mod transmit;
 
-use std::time::Instant;
-
 use bytes::Bytes;
-use pseudotcp_packet::{FlowKey, SeqNumber};
+use pseudotcp_packet::{FlowKey, SeqNumber, TcpOptions};
 
 pub(crate) use arrive::Arrival;
 use opening::Opening;
@@ -27,6 +25,7 @@ use receive::Receiver;
 use send::{Sender, TimerVerdict};
 use state::{State, Step};
 
+use crate::clock::Time;
 use crate::context::Context;
 use crate::{CloseCause, Config, Event, FlowId, FlowInfo, reply};
 
@@ -47,7 +46,7 @@ pub(crate) struct Flow {
     sack: bool,
     /// The held SYN, until the handshake is complete.
     opening: Option<Box<Opening>>,
-    last_heard: Instant,
+    last_heard: Time,
     /// `write_credit` said 0, and its caller waits for `Writable`.
     credit_awaited: bool,
     challenges: ChallengeLimit,
@@ -60,8 +59,9 @@ const _: () = assert!(size_of::<Flow>() <= 424);
 /// RFC 7323: the peer's latest timestamp, and where ours start.
 #[derive(Clone, Copy, Debug)]
 struct TimestampState {
-    /// TS.Recent.
+    /// TS.Recent, and in which second it was noted.
     recent: u32,
+    noted: u32,
     offset: u32,
 }
 
@@ -94,7 +94,7 @@ pub(crate) struct Ledger {
     /// On the list of starved flows.
     pub(crate) waits_for_room: bool,
     /// Its deadline in the timer queue; its own may be later.
-    pub(crate) armed: Option<Instant>,
+    pub(crate) armed: Option<Time>,
 }
 
 impl Flow {
@@ -171,18 +171,23 @@ impl Flow {
     /// Ends the connection with RST.
     pub(crate) fn abort(&mut self, cx: &mut Context<'_>, cause: CloseCause) {
         if self.step(Step::Abort) {
-            let (seq, ack) = (self.sender.next(), self.receiver.next());
             cx.stats.resets_out += 1;
             // RFC 9293 §3.10.5: a reset at SND.NXT. Without a SYN of ours there is no such number.
+            // RFC 7323 §3.2: with timestamps, once they are negotiated.
             let silent = self.opening.as_ref().is_some_and(|opening| opening.is_unanswered());
-            let seq = if silent { SeqNumber::new(0) } else { seq };
-            cx.reply(reply::bare_reset(&self.key, seq, Some(ack)));
+            let (seq, options) = if silent {
+                (SeqNumber::new(0), TcpOptions::default())
+            } else {
+                (self.sender.next(), self.options(cx))
+            };
+            let ack = Some(self.receiver.next());
+            cx.reply(reply::bare_reset(&self.key, seq, ack, options));
         }
         self.ended.get_or_insert(cause);
     }
 
     /// The earliest instant at which something times out.
-    pub(crate) fn deadline(&self, cx: &Context<'_>) -> Instant {
+    pub(crate) fn deadline(&self, cx: &Context<'_>) -> Time {
         let config = cx.config;
         let own = match &self.opening {
             Some(opening) if self.state.is_held() => opening.deadline(),
@@ -261,7 +266,7 @@ impl Flow {
 
     /// An ACK that challenges the sender of an implausible segment, or answers a probe.
     fn challenge(&mut self, cx: &mut Context<'_>) {
-        let second = u32::try_from(cx.micros / 1_000_000).unwrap_or(u32::MAX);
+        let second = cx.now.seconds();
         if self.challenges.second != second {
             self.challenges = ChallengeLimit { second, sent: 0 };
         }

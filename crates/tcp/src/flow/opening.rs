@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pseudotcp_packet::{Quote, SeqNumber, TcpFlags, Unreachable};
 
@@ -6,6 +6,7 @@ use super::receive::Receiver;
 use super::send::Sender;
 use super::state::{State, Step};
 use super::{Arrival, ChallengeLimit, Flow, Ledger, TimestampState};
+use crate::clock::Time;
 use crate::config::FOREVER;
 use crate::context::Context;
 use crate::segment::Segment;
@@ -26,9 +27,9 @@ const TIMESTAMPS_LEN: u16 = 12;
 pub(crate) struct Opening {
     /// What an ICMP error may quote; dropped once the SYN is answered.
     quote: Option<Quote>,
-    deadline: Instant,
+    deadline: Time,
     /// Silence lasts until then.
-    silent_until: Option<Instant>,
+    silent_until: Option<Time>,
     /// `Expired` was raised.
     expired: bool,
     /// Neither SYN-ACK nor refusal was sent.
@@ -38,7 +39,7 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    pub(super) fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Time {
         self.deadline
     }
 
@@ -59,8 +60,9 @@ impl Flow {
         let config = cx.config;
         // RFC 7323 §1.3: an option is used only if the SYN offers it.
         let window_scale = syn.options.window_scale.map(|_| shift_for(config.receive_buffer));
+        let noted = cx.now.seconds();
         let timestamps =
-            syn.options.timestamps.map(|ts| TimestampState { recent: ts.value, offset });
+            syn.options.timestamps.map(|ts| TimestampState { recent: ts.value, noted, offset });
         let peer_shift = syn.options.window_scale.unwrap_or(0).min(MAX_SHIFT);
         let mss = effective_mss(syn, config, timestamps.is_some());
         let next = syn.seq.advance(1);
@@ -159,9 +161,7 @@ impl Flow {
 
     /// A retransmission: SYN-ACK will echo the latest timestamp, otherwise it is absorbed.
     fn on_same_syn(&mut self, cx: &mut Context<'_>, syn: &Segment<'_>) -> Arrival {
-        if let (Some(ours), Some(theirs)) = (&mut self.timestamps, syn.options.timestamps) {
-            ours.recent = theirs.value;
-        }
+        self.note_timestamp(cx, syn);
         self.last_heard = cx.now;
         let over = |opening: &Opening| opening.silent_until.is_some_and(|until| until <= cx.now);
         if self.opening.as_deref().is_some_and(over) && self.step(Step::Resume) {
@@ -170,7 +170,7 @@ impl Flow {
         Arrival::Handled
     }
 
-    fn cancel(&mut self) {
+    pub(super) fn cancel(&mut self) {
         self.step(Step::Abort);
         self.ended.get_or_insert(CloseCause::Cancelled);
     }

@@ -105,7 +105,9 @@ impl Receiver {
             self.take_slice(at, slice, left, &mut arrived);
             at = at.advance(octets(slice.len()));
         }
-        if fin && at.offset_from(self.next) >= 0 && at.offset_from(self.edge) <= 0 {
+        let within = at.offset_from(self.next) >= 0 && at.offset_from(self.edge) <= 0;
+        let contradicted = self.furthest().is_some_and(|end| end.offset_from(at) > 0);
+        if fin && within && !contradicted {
             // The first FIN that was heard counts; a second one elsewhere contradicts it.
             self.fin.get_or_insert(at);
         }
@@ -164,6 +166,11 @@ impl Receiver {
     /// The blocks that arrived ahead of a gap.
     pub(crate) fn sack(&self) -> SackBlocks {
         self.assembler.as_ref().map(|held| held.blocks().collect()).unwrap_or_default()
+    }
+
+    /// One past the last byte that arrived ahead of a gap.
+    pub(crate) fn furthest(&self) -> Option<SeqNumber> {
+        self.assembler.as_ref().and_then(|held| held.end())
     }
 
     pub(crate) fn owe_ack(&mut self) {

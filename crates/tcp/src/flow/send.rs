@@ -1,10 +1,11 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pseudotcp_packet::{Body, SackBlocks, SeqNumber};
 
 use super::congestion::{Congestion, Local};
 use super::recovery::Recovery;
+use crate::clock::Time;
 use crate::rtt::RttEstimator;
 use crate::send_buffer::SendBuffer;
 use crate::{Config, Stats};
@@ -32,11 +33,11 @@ pub(crate) struct Sender {
     recovery: Recovery,
     rtt: RttEstimator,
     /// The segment whose acknowledgement is timed: its end, and when it was sent.
-    timed: Option<(SeqNumber, Instant)>,
+    timed: Option<(SeqNumber, Time)>,
     /// Retransmission, or with nothing in flight the persist timer.
-    timer: Option<Instant>,
+    timer: Option<Time>,
     /// When the timer fired first without an answer since.
-    unanswered: Option<Instant>,
+    unanswered: Option<Time>,
     congestion: Box<dyn Congestion>,
 }
 
@@ -129,7 +130,7 @@ impl Sender {
         self.buffer.acknowledged()
     }
 
-    pub(crate) fn timer(&self) -> Option<Instant> {
+    pub(crate) fn timer(&self) -> Option<Time> {
         self.timer
     }
 
@@ -158,7 +159,7 @@ impl Sender {
     }
 
     /// SYN-ACK was built.
-    pub(crate) fn syn_sent(&mut self, now: Instant) {
+    pub(crate) fn syn_sent(&mut self, now: Time) {
         // Karn: a SYN-ACK sent again measures nothing.
         self.timed = (self.next == self.una).then_some((self.una.advance(1), now));
         self.next = self.una.advance(1);
@@ -200,7 +201,7 @@ impl Sender {
     }
 
     /// RFC 9293 §3.10.7.4, fifth check.
-    pub(crate) fn on_ack(&mut self, now: Instant, ack: &Ack, stats: &mut Stats) {
+    pub(crate) fn on_ack(&mut self, now: Time, ack: &Ack, stats: &mut Stats) {
         // RFC 5681 §2: what makes an ACK a duplicate.
         let window = u32::from(ack.window) << self.shift;
         let duplicate = ack.bare && self.in_flight() > 0 && window == self.window;
@@ -226,7 +227,7 @@ impl Sender {
     /// The next segment, at most `max_payload` octets long.
     pub(crate) fn plan(
         &mut self,
-        now: Instant,
+        now: Time,
         max_payload: u32,
         stats: &mut Stats,
     ) -> Option<Planned> {
@@ -243,12 +244,12 @@ impl Sender {
     /// The timer is due.
     pub(crate) fn on_timer(
         &mut self,
-        now: Instant,
+        now: Time,
         config: &Config,
         stats: &mut Stats,
     ) -> TimerVerdict {
         let since = *self.unanswered.get_or_insert(now);
-        if now.saturating_duration_since(since) >= config.user_timeout {
+        if now.since(since) >= config.user_timeout {
             return TimerVerdict::GiveUp;
         }
         self.timed = None;
@@ -270,12 +271,12 @@ impl Sender {
     /// The timer of an unanswered SYN-ACK is due.
     pub(crate) fn on_syn_timer(
         &mut self,
-        now: Instant,
+        now: Time,
         config: &Config,
         stats: &mut Stats,
     ) -> TimerVerdict {
         let since = *self.unanswered.get_or_insert(now);
-        if now.saturating_duration_since(since) >= config.user_timeout {
+        if now.since(since) >= config.user_timeout {
             return TimerVerdict::GiveUp;
         }
         stats.timeouts += 1;
@@ -294,7 +295,8 @@ impl Sender {
         let newer = ack.seq.offset_from(self.window_seq);
         let advances = ack.number.offset_from(self.una) > 0;
         let latest = newer > 0 || newer == 0 && ack.number.offset_from(self.window_ack) >= 0;
-        if advances || latest {
+        // An ACK of what was acknowledged before brings nothing at all.
+        if advances || latest && ack.number == self.una {
             let window = u32::from(ack.window) << self.shift;
             if self.window == 0 && window > 0 {
                 self.rtt.recover();
@@ -307,7 +309,7 @@ impl Sender {
         }
     }
 
-    fn on_progress(&mut self, now: Instant, ack: &Ack) {
+    fn on_progress(&mut self, now: Time, ack: &Ack) {
         let bytes = u32::try_from(ack.number.offset_from(self.una)).unwrap_or(0);
         self.una = ack.number;
         self.buffer.acknowledge(ack.number);
@@ -323,11 +325,11 @@ impl Sender {
     }
 
     /// The round trip of the timed segment, or by timestamps where that was sent again (Karn).
-    fn measured(&mut self, now: Instant, ack: &Ack) -> Option<Duration> {
+    fn measured(&mut self, now: Time, ack: &Ack) -> Option<Duration> {
         match self.timed {
             Some((end, sent)) if ack.number.offset_from(end) >= 0 => {
                 self.timed = None;
-                Some(now.saturating_duration_since(sent))
+                Some(now.since(sent))
             }
             Some(_) => None,
             None => ack.round_trip,
@@ -352,7 +354,7 @@ impl Sender {
         Some(Planned { seq, body, push, fin })
     }
 
-    fn plan_new(&mut self, now: Instant, max_payload: u32, stats: &mut Stats) -> Option<Planned> {
+    fn plan_new(&mut self, now: Time, max_payload: u32, stats: &mut Stats) -> Option<Planned> {
         if self.fin_sent() || self.recovery.after_timeout() {
             return None;
         }
@@ -411,7 +413,7 @@ impl Sender {
         self.next.offset_from(self.buffer.end()) > 0
     }
 
-    fn start_timer(&mut self, now: Instant) {
+    fn start_timer(&mut self, now: Time) {
         if self.timer.is_none() {
             self.timer = Some(now + self.rtt.timeout());
         }

@@ -96,6 +96,11 @@ impl State {
         !self.is_opening() && !matches!(self, Self::FinWait2) && !self.is_terminal()
     }
 
+    /// The app's FIN has arrived.
+    pub(crate) const fn has_apps_fin(self) -> bool {
+        matches!(self, Self::CloseWait | Self::LastAck | Self::Closing)
+    }
+
     /// Our FIN was sent; the app may stay silent only so long.
     pub(crate) const fn is_closing(self) -> bool {
         matches!(self, Self::FinWait1 | Self::FinWait2 | Self::Closing | Self::LastAck)

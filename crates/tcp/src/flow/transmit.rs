@@ -7,7 +7,6 @@ use super::Flow;
 use super::opening::offered_mss;
 use super::send::Planned;
 use super::state::{State, Step};
-use crate::clock::timestamp;
 use crate::context::Context;
 use crate::time_wait::{MIN_TIME_WAIT, Remains};
 
@@ -16,7 +15,7 @@ impl Flow {
     pub(crate) fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Option<Packet> {
         match self.state {
             State::Held | State::Silent | State::TimeWait | State::Closed => None,
-            State::SynReceived => self.syn_ack(cx),
+            State::SynReceived => self.syn_ack(cx).or_else(|| self.owed_ack(cx)),
             _ => self.duplicate_ack(cx).or_else(|| self.data(cx)).or_else(|| self.owed_ack(cx)),
         }
     }
@@ -34,7 +33,7 @@ impl Flow {
             receive_next: self.receiver.next(),
             recent: self.timestamps.map(|ours| ours.recent),
             hold: (self.sender.timeout() * 4).max(MIN_TIME_WAIT),
-            micros: cx.micros,
+            now: cx.now,
         }
     }
 
@@ -120,10 +119,10 @@ impl Flow {
     }
 
     /// The options of every segment.
-    fn options(&self, cx: &Context<'_>) -> TcpOptions {
+    pub(super) fn options(&self, cx: &Context<'_>) -> TcpOptions {
         let timestamps = self
             .timestamps
-            .map(|ours| Timestamps { value: timestamp(cx.micros, ours.offset), echo: ours.recent });
+            .map(|ours| Timestamps { value: cx.now.timestamp(ours.offset), echo: ours.recent });
         TcpOptions { timestamps, ..TcpOptions::default() }
     }
 

@@ -103,6 +103,10 @@ impl Seg {
         self
     }
 
+    pub(crate) fn has_timestamps(&self) -> bool {
+        self.options.timestamps.is_some()
+    }
+
     /// Blocks in our numbers: what of our stream the app has.
     pub(crate) fn sack(mut self, bench: &Bench, blocks: &[(u32, u32)]) -> Self {
         let iss = bench.iss();
