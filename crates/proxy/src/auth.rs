@@ -1,11 +1,14 @@
-//! Proxy authentication (RFC 9110 §11.7): which credentials open the proxy.
+//! Authentication: which credentials open the proxy.
+//!
+//! A proxy asks for them by 407 (RFC 9110 §11.7); connect-tcp makes it an origin, which asks by 401
+//! (RFC 9110 §11.6).
 
 use std::fmt;
 use std::hint::black_box;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{HeaderMap, HeaderValue, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, PROXY_AUTHORIZATION};
 
 use crate::ConfigError;
 
@@ -40,13 +43,14 @@ impl Auth {
         Ok(())
     }
 
-    /// Whether the request may be served.
+    /// Whether the request may be served. Its credentials count in either field: what is right for
+    /// a proxy is not wrong for an origin.
     pub(crate) fn allows(&self, headers: &HeaderMap) -> bool {
-        self.accepted.is_empty()
-            || headers.get_all(PROXY_AUTHORIZATION).iter().any(|value| self.knows(value))
+        let knows = |field| headers.get_all(field).iter().any(|value| self.knows(value));
+        self.accepted.is_empty() || knows(PROXY_AUTHORIZATION) || knows(AUTHORIZATION)
     }
 
-    /// One `Proxy-Authenticate` value for each scheme that is accepted.
+    /// One challenge for each scheme that is accepted.
     pub(crate) fn challenges(&self) -> impl Iterator<Item = HeaderValue> {
         let mut schemes: Vec<&str> = self.accepted.iter().map(|c| c.scheme.as_str()).collect();
         schemes.sort_unstable();

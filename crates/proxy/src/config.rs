@@ -7,7 +7,7 @@ use crate::auth::Auth;
 use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::policy::AddressPolicy;
-use crate::template::PathTemplate;
+use crate::template::{PathTemplate, Templates};
 
 /// How a [`Server`](crate::Server) behaves. Every setter tells its unit and its default.
 ///
@@ -27,7 +27,7 @@ pub struct Config {
     pub(crate) policy: AddressPolicy,
     pub(crate) deny_private: Option<bool>,
     pub(crate) limits: Limits,
-    pub(crate) udp_template: PathTemplate,
+    pub(crate) templates: Templates,
 }
 
 impl Config {
@@ -52,7 +52,7 @@ impl Config {
             policy: AddressPolicy::default(),
             deny_private: None,
             limits: Limits::default(),
-            udp_template: PathTemplate::default(),
+            templates: Templates::default(),
         }
     }
 
@@ -193,7 +193,14 @@ impl Config {
     /// The path template of connect-udp, with `{target_host}` before `{target_port}`. Default
     /// `/.well-known/masque/udp/{target_host}/{target_port}/` (RFC 9298 §2).
     pub fn udp_template(mut self, template: &str) -> Result<Self, ConfigError> {
-        self.udp_template = PathTemplate::parse(template)?;
+        self.templates.udp = PathTemplate::parse(template)?;
+        Ok(self)
+    }
+
+    /// The path template of connect-tcp, in the same form. Default
+    /// `/.well-known/masque/tcp/{target_host}/{target_port}/`.
+    pub fn tcp_template(mut self, template: &str) -> Result<Self, ConfigError> {
+        self.templates.tcp = PathTemplate::parse(template)?;
         Ok(self)
     }
 }

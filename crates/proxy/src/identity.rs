@@ -11,8 +11,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::ConfigError;
 
-/// The application protocol that the proxy speaks (RFC 7301, RFC 9113 §3.2).
-pub(crate) const ALPN: &[u8] = b"h2";
+/// The application protocols that the proxy speaks (RFC 7301, RFC 9113 §3.2).
+pub(crate) const HTTP_2: &[u8] = b"h2";
+const HTTP_1: &[u8] = b"http/1.1";
 
 /// A checked pair of chain and key.
 #[derive(Clone)]
@@ -50,7 +51,7 @@ impl Identity {
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(|error| ConfigError::Key(error.into()))?;
-        tls.alpn_protocols = vec![ALPN.to_vec()];
+        tls.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
         Ok(Self { certificate, tls: Arc::new(tls) })
     }
 

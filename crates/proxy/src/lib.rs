@@ -1,13 +1,14 @@
-//! A small, correct MASQUE proxy over HTTP/2.
+//! A small, correct MASQUE proxy over HTTP/2 and HTTP/1.1.
 //!
 //! ```text
-//!              ┌─ session: TLS, HTTP/2, cork ─┐   ┌─ tunnel (a task each) ───────────────┐
+//!              ┌─ session: TLS, HTTP ─────────┐   ┌─ tunnel ─────────────────────────────┐
 //!   client ──▶ │ auth · request · limits      │──▶│ resolve · policy · dial ─▶ relay ─▶  │──▶ TCP target
-//!          ◀── │ one write for many frames    │◀──│ resolve · policy ─▶ capsules ─▶      │──▶ UDP target
+//!          ◀── │ HTTP/2: many; HTTP/1.1: one  │◀──│ resolve · policy ─▶ capsules ─▶      │──▶ UDP target
 //!              └──────────────────────────────┘   └──────────────────────────────────────┘
 //! ```
 //!
-//! It speaks CONNECT (RFC 9113 §8.5) and connect-udp (RFC 9298, by extended CONNECT), and it is
+//! It speaks CONNECT (RFC 9110 §9.3.6), connect-tcp (draft-ietf-httpbis-connect-tcp), connect-udp
+//! (RFC 9298) and its older draft, the method CONNECT-UDP (draft-ietf-masque-connect-udp-03), and it is
 //! honest: a 200 means that the target has answered; a refusal names its cause in Proxy-Status
 //! (RFC 9209); FIN and `END_STREAM`, RST and `RST_STREAM` mean the same on both sides; an ICMP error
 //! ends a UDP tunnel with `CONNECT_ERROR`.
@@ -32,20 +33,19 @@
 //! # }).unwrap();
 //! ```
 //!
-//! What it deliberately does not do: HTTP/1.1 and HTTP/3, plain requests, caching, CONNECT-IP.
+//! What it deliberately does not do: HTTP/3, plain requests, caching, CONNECT-IP.
 #![forbid(unsafe_code)]
 
 mod auth;
+mod client;
 mod config;
 mod connect;
 mod connect_udp;
 mod credit;
-mod data;
 mod error;
 mod identity;
 mod idle;
 mod limits;
-mod outbox;
 mod policy;
 mod refusal;
 mod request;
@@ -55,6 +55,7 @@ mod session;
 mod stats;
 mod tasks;
 mod template;
+mod tunnel;
 
 pub use config::Config;
 pub use error::ConfigError;

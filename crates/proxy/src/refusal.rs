@@ -3,14 +3,14 @@
 
 use std::io;
 
-use h2::server::SendResponse;
-use http::header::{ALLOW, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER};
+use http::header::{
+    ALLOW, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 use nix::errno::Errno;
 use pseudotcp_masque::proxy_status::{ErrorType, FIELD_NAME, ProxyStatus};
 
 use crate::auth::Auth;
-use crate::data::Data;
 
 /// The name under which the proxy speaks in Proxy-Status.
 const PROXY_NAME: &str = "pseudotcp";
@@ -35,7 +35,13 @@ impl Refusal {
         }
     }
 
-    fn of(status: StatusCode, error: ErrorType) -> Self {
+    /// An error with the status that RFC 9209 §2.3 recommends for it.
+    fn of(error: ErrorType) -> Self {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+        Self::with_status(status, error)
+    }
+
+    fn with_status(status: StatusCode, error: ErrorType) -> Self {
         Self::new(status, &ProxyStatus::new(error))
     }
 
@@ -52,37 +58,56 @@ impl Refusal {
 
     /// No such resource: the proxy serves its template only.
     pub(crate) fn not_found() -> Self {
-        Self::of(StatusCode::NOT_FOUND, ErrorType::HttpRequestError)
+        Self::with_status(StatusCode::NOT_FOUND, ErrorType::HttpRequestError)
     }
 
     /// RFC 9110 §15.5.6: 405 names what would be allowed.
     pub(crate) fn method_not_allowed() -> Self {
-        Self::of(StatusCode::METHOD_NOT_ALLOWED, ErrorType::HttpRequestError)
+        Self::with_status(StatusCode::METHOD_NOT_ALLOWED, ErrorType::HttpRequestError)
             .with(ALLOW, HeaderValue::from_static("CONNECT"))
     }
 
     /// A method or a protocol that the proxy does not know (RFC 8441 §4 leads here, too).
     pub(crate) fn not_implemented() -> Self {
-        Self::of(StatusCode::NOT_IMPLEMENTED, ErrorType::HttpRequestError)
+        Self::with_status(StatusCode::NOT_IMPLEMENTED, ErrorType::HttpRequestError)
     }
 
-    /// Credentials are missing or wrong.
-    pub(crate) fn unauthenticated(auth: &Auth) -> Self {
-        let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-        auth.challenges().fold(Self::of(status, ErrorType::HttpRequestDenied), |refusal, value| {
-            refusal.with(PROXY_AUTHENTICATE, value)
-        })
+    /// RFC 6585 §5: the head of the request is larger than we read.
+    pub(crate) fn head_too_large() -> Self {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        Self::with_status(status, ErrorType::HttpRequestError)
     }
 
-    /// The policy forbids the target's address.
+    /// A version of HTTP that the proxy does not speak.
+    pub(crate) fn version_not_supported() -> Self {
+        Self::with_status(StatusCode::HTTP_VERSION_NOT_SUPPORTED, ErrorType::HttpRequestError)
+    }
+
+    /// The request did not come whole in time.
+    pub(crate) fn request_timeout() -> Self {
+        Self::with_status(StatusCode::REQUEST_TIMEOUT, ErrorType::HttpRequestError)
+    }
+
+    /// Credentials are missing or wrong: a proxy says 407, an origin 401.
+    pub(crate) fn unauthenticated(auth: &Auth, by_origin: bool) -> Self {
+        let (status, field) = if by_origin {
+            (StatusCode::UNAUTHORIZED, WWW_AUTHENTICATE)
+        } else {
+            (StatusCode::PROXY_AUTHENTICATION_REQUIRED, PROXY_AUTHENTICATE)
+        };
+        let refusal = Self::with_status(status, ErrorType::HttpRequestDenied);
+        auth.challenges().fold(refusal, |refusal, value| refusal.with(field.clone(), value))
+    }
+
+    /// The policy forbids the target's address. DEVIATION: RFC 9209 §2.3.5 recommends 502, but 403
+    /// says it to clients that do not know Proxy-Status.
     pub(crate) fn prohibited() -> Self {
-        Self::of(StatusCode::FORBIDDEN, ErrorType::DestinationIpProhibited)
+        Self::with_status(StatusCode::FORBIDDEN, ErrorType::DestinationIpProhibited)
     }
 
     /// A limit is reached: ask again soon.
     pub(crate) fn overloaded() -> Self {
-        Self::of(StatusCode::SERVICE_UNAVAILABLE, ErrorType::ConnectionLimitReached)
-            .with(RETRY_AFTER, RETRY_SECONDS)
+        Self::of(ErrorType::ConnectionLimitReached).with(RETRY_AFTER, RETRY_SECONDS)
     }
 
     /// The target's name has no address; `rcode` where the resolver told it.
@@ -97,31 +122,27 @@ impl Refusal {
 
     /// The resolver did not answer in time.
     pub(crate) fn resolver_timeout() -> Self {
-        Self::of(StatusCode::GATEWAY_TIMEOUT, ErrorType::DnsTimeout)
+        Self::of(ErrorType::DnsTimeout)
     }
 
     /// The target did not answer in time.
     pub(crate) fn connect_timeout() -> Self {
-        Self::of(StatusCode::GATEWAY_TIMEOUT, ErrorType::ConnectionTimeout)
+        Self::of(ErrorType::ConnectionTimeout)
     }
 
     /// What a failed connect(2) means.
     pub(crate) fn of_connect(error: &io::Error) -> Self {
         match error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw) {
-            Errno::ECONNREFUSED => Self::of(StatusCode::BAD_GATEWAY, ErrorType::ConnectionRefused),
-            Errno::ECONNRESET | Errno::ECONNABORTED => {
-                Self::of(StatusCode::BAD_GATEWAY, ErrorType::ConnectionTerminated)
-            }
-            Errno::EHOSTUNREACH | Errno::EHOSTDOWN => {
-                Self::of(StatusCode::BAD_GATEWAY, ErrorType::DestinationUnavailable)
-            }
+            Errno::ECONNREFUSED => Self::of(ErrorType::ConnectionRefused),
+            Errno::ECONNRESET | Errno::ECONNABORTED => Self::of(ErrorType::ConnectionTerminated),
+            Errno::EHOSTUNREACH | Errno::EHOSTDOWN => Self::of(ErrorType::DestinationUnavailable),
             Errno::ENETUNREACH | Errno::EADDRNOTAVAIL | Errno::EAFNOSUPPORT => {
-                Self::of(StatusCode::BAD_GATEWAY, ErrorType::DestinationIpUnroutable)
+                Self::of(ErrorType::DestinationIpUnroutable)
             }
             Errno::ETIMEDOUT => Self::connect_timeout(),
             Errno::EACCES | Errno::EPERM => Self::prohibited(),
             Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => Self::overloaded(),
-            _ => Self::of(StatusCode::INTERNAL_SERVER_ERROR, ErrorType::ProxyInternalError),
+            _ => Self::of(ErrorType::ProxyInternalError),
         }
     }
 
@@ -129,9 +150,9 @@ impl Refusal {
         self.response.status()
     }
 
-    /// Answers the request. A client that is gone already need not hear it.
-    pub(crate) fn send(self, mut respond: SendResponse<Data>) {
-        let _ = respond.send_response(self.response, true);
+    /// The answer, which has no body.
+    pub(crate) fn into_response(self) -> Response<()> {
+        self.response
     }
 }
 
@@ -150,7 +171,7 @@ mod tests {
         for (errno, status, error) in [
             (Errno::ECONNREFUSED, 502, "connection_refused"),
             (Errno::ECONNRESET, 502, "connection_terminated"),
-            (Errno::EHOSTUNREACH, 502, "destination_unavailable"),
+            (Errno::EHOSTUNREACH, 503, "destination_unavailable"),
             (Errno::ENETUNREACH, 502, "destination_ip_unroutable"),
             (Errno::EADDRNOTAVAIL, 502, "destination_ip_unroutable"),
             (Errno::ETIMEDOUT, 504, "connection_timeout"),

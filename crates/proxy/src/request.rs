@@ -1,31 +1,96 @@
 //! What a request asks for.
 
-use h2::ext::Protocol;
+use std::fmt;
+
+use h2::ext::Protocol as ExtendedConnect;
 use http::uri::{Authority, Scheme};
 use http::{Method, Request};
 use pseudotcp_masque::Target;
+use pseudotcp_masque::datagram::Format;
 
 use crate::refusal::Refusal;
-use crate::template::{PathError, PathTemplate, parse_host, parse_port};
+use crate::template::{PathError, PathTemplate, Templates, parse_host, parse_port};
+
+/// The ways in which a tunnel is asked for, and what it then carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// CONNECT (RFC 9113 §8.5, RFC 9110 §9.3.6): the stream is the bytes.
+    Connect,
+    /// connect-tcp (draft-ietf-httpbis-connect-tcp): the bytes are in capsules.
+    ConnectTcp,
+    /// connect-udp (RFC 9298): datagrams are in capsules.
+    ConnectUdp,
+    /// The method CONNECT-UDP (draft-ietf-masque-connect-udp-03): the same without context ids.
+    ConnectUdpDraft03,
+}
+
+impl Protocol {
+    /// HTTP/1.1's Upgrade of a GET is given as the extended CONNECT that means the same.
+    pub(crate) fn of<B>(request: &Request<B>) -> Result<Self, Refusal> {
+        let extended = request.extensions().get::<ExtendedConnect>();
+        match (request.method().as_str(), extended.map(ExtendedConnect::as_str)) {
+            ("CONNECT", None) => Ok(Self::Connect),
+            ("CONNECT", Some("connect-tcp")) => Ok(Self::ConnectTcp),
+            ("CONNECT", Some("connect-udp")) => Ok(Self::ConnectUdp),
+            ("CONNECT-UDP", None) => Ok(Self::ConnectUdpDraft03),
+            _ if is_known_method(request.method()) => Err(Refusal::method_not_allowed()),
+            _ => Err(Refusal::not_implemented()),
+        }
+    }
+
+    pub(crate) fn is_udp(self) -> bool {
+        matches!(self, Self::ConnectUdp | Self::ConnectUdpDraft03)
+    }
+
+    /// The token of HTTP/1.1's Upgrade; without one the request is a method of its own.
+    pub(crate) fn upgrade(self) -> Option<&'static str> {
+        match self {
+            Self::ConnectTcp => Some("connect-tcp"),
+            Self::ConnectUdp => Some("connect-udp"),
+            Self::Connect | Self::ConnectUdpDraft03 => None,
+        }
+    }
+
+    pub(crate) fn datagram_format(self) -> Format {
+        match self {
+            Self::ConnectUdpDraft03 => Format::Draft03,
+            _ => Format::Rfc9298,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "CONNECT",
+            Self::ConnectTcp => "connect-tcp",
+            Self::ConnectUdp => "connect-udp",
+            Self::ConnectUdpDraft03 => "CONNECT-UDP",
+        })
+    }
+}
 
 /// A tunnel that a client wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// CONNECT (RFC 9113 §8.5).
-    Tcp(Target),
-    /// Extended CONNECT with the protocol connect-udp (RFC 9298 §3.4).
-    Udp(Target),
+pub(crate) struct Wish {
+    pub(crate) protocol: Protocol,
+    pub(crate) target: Target,
 }
 
 impl Wish {
-    pub(crate) fn parse<B>(request: &Request<B>, udp: &PathTemplate) -> Result<Self, Refusal> {
-        match request.extensions().get::<Protocol>().map(Protocol::as_str) {
-            _ if is_known_method(request.method()) => Err(Refusal::method_not_allowed()),
-            _ if request.method() != Method::CONNECT => Err(Refusal::not_implemented()),
-            None => parse_authority(request.uri().authority()).map(Self::Tcp),
-            Some("connect-udp") => parse_udp(request, udp).map(Self::Udp),
-            Some(_) => Err(Refusal::not_implemented()),
-        }
+    pub(crate) fn parse<B>(
+        protocol: Protocol,
+        request: &Request<B>,
+        templates: &Templates,
+    ) -> Result<Self, Refusal> {
+        let target = match protocol {
+            Protocol::Connect | Protocol::ConnectUdpDraft03 => {
+                parse_authority(request.uri().authority())
+            }
+            Protocol::ConnectTcp => parse_path(request, &templates.tcp),
+            Protocol::ConnectUdp => parse_path(request, &templates.udp),
+        };
+        Ok(Self { protocol, target: target? })
     }
 }
 
@@ -57,10 +122,10 @@ fn parse_authority(authority: Option<&Authority>) -> Result<Target, Refusal> {
     .ok_or_else(bad)
 }
 
-fn parse_udp<B>(request: &Request<B>, template: &PathTemplate) -> Result<Target, Refusal> {
+fn parse_path<B>(request: &Request<B>, template: &PathTemplate) -> Result<Target, Refusal> {
     // RFC 9298 §3.4: the scheme is https and the authority that of the proxy.
     if request.uri().scheme() != Some(&Scheme::HTTPS) || request.uri().authority().is_none() {
-        return Err(Refusal::bad_request("connect-udp needs the scheme https and an authority"));
+        return Err(Refusal::bad_request("the scheme must be https, with an authority"));
     }
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     template.target(path).map_err(|error| match error {
@@ -73,10 +138,16 @@ fn parse_udp<B>(request: &Request<B>, template: &PathTemplate) -> Result<Target,
 mod tests {
     use super::*;
 
-    /// The target that is found, or the status of the refusal.
+    /// The wish that is found, or the status of the refusal.
     fn parse(request: http::request::Builder) -> Result<Wish, u16> {
-        Wish::parse(&request.body(()).unwrap(), &PathTemplate::default())
+        let request = request.body(()).unwrap();
+        Protocol::of(&request)
+            .and_then(|protocol| Wish::parse(protocol, &request, &Templates::default()))
             .map_err(|refusal| refusal.status().as_u16())
+    }
+
+    fn wish(protocol: Protocol, host: &str, port: u16) -> Wish {
+        Wish { protocol, target: Target::host(host, port) }
     }
 
     fn connect(authority: &str) -> Result<Wish, u16> {
@@ -84,18 +155,18 @@ mod tests {
     }
 
     fn extended(protocol: &'static str, uri: &str) -> Result<Wish, u16> {
-        parse(Request::connect(uri).extension(Protocol::from_static(protocol)))
+        parse(Request::connect(uri).extension(ExtendedConnect::from_static(protocol)))
     }
 
     #[test]
     fn connect_takes_addresses_and_names() {
         for (authority, target) in [
-            ("192.0.2.1:443", Target::host("192.0.2.1", 443)),
-            ("[2001:db8::1]:443", Target::host("2001:db8::1", 443)),
-            ("example.org:80", Target::host("example.org", 80)),
-            ("example.org.:80", Target::host("example.org", 80)),
+            ("192.0.2.1:443", wish(Protocol::Connect, "192.0.2.1", 443)),
+            ("[2001:db8::1]:443", wish(Protocol::Connect, "2001:db8::1", 443)),
+            ("example.org:80", wish(Protocol::Connect, "example.org", 80)),
+            ("example.org.:80", wish(Protocol::Connect, "example.org", 80)),
         ] {
-            assert_eq!(connect(authority), Ok(Wish::Tcp(target)), "{authority}");
+            assert_eq!(connect(authority), Ok(target), "{authority}");
         }
     }
 
@@ -116,19 +187,27 @@ mod tests {
     }
 
     #[test]
-    fn connect_udp_takes_its_template_only() {
-        let path = "https://proxy.test/.well-known/masque/udp";
-        let target = Target::host("192.0.2.1", 53);
-        assert_eq!(
-            extended("connect-udp", &format!("{path}/192.0.2.1/53/")),
-            Ok(Wish::Udp(target))
-        );
-        assert_eq!(extended("connect-udp", &format!("{path}/192.0.2.1/0/")), Err(400));
-        assert_eq!(extended("connect-udp", "https://proxy.test/elsewhere"), Err(404));
-        assert_eq!(
-            extended("connect-udp", "http://proxy.test/.well-known/masque/udp/192.0.2.1/53/"),
-            Err(400)
-        );
+    fn templated_protocols_take_their_template_only() {
+        for (protocol, kind) in [(Protocol::ConnectUdp, "udp"), (Protocol::ConnectTcp, "tcp")] {
+            let name = protocol.upgrade().unwrap();
+            let get = |uri: &str| extended(name, uri);
+            let path = format!("https://proxy.test/.well-known/masque/{kind}");
+            let target = wish(protocol, "192.0.2.1", 53);
+            assert_eq!(get(&format!("{path}/192.0.2.1/53/")), Ok(target));
+            assert_eq!(get(&format!("{path}/192.0.2.1/0/")), Err(400));
+            assert_eq!(get("https://proxy.test/elsewhere"), Err(404));
+            assert_eq!(get(&format!("{path}/192.0.2.1/53/").replace("https", "http")), Err(400));
+        }
+    }
+
+    #[test]
+    fn the_old_draft_names_its_target_in_the_authority() {
+        let draft = |uri: &str| parse(Request::builder().method("CONNECT-UDP").uri(uri));
+        let target = wish(Protocol::ConnectUdpDraft03, "192.0.2.1", 53);
+        for uri in ["masque://192.0.2.1:53/", "https://192.0.2.1:53/"] {
+            assert_eq!(draft(uri), Ok(target.clone()), "{uri}");
+        }
+        assert_eq!(draft("masque://192.0.2.1/"), Err(400));
     }
 
     #[test]
@@ -138,9 +217,6 @@ mod tests {
             Err(501)
         );
         assert_eq!(parse(Request::get("https://proxy.test/")), Err(405));
-        assert_eq!(
-            parse(Request::builder().method("CONNECT-UDP").uri("masque://a.test:1/")),
-            Err(501)
-        );
+        assert_eq!(parse(Request::builder().method("BREW").uri("https://a.test/")), Err(501));
     }
 }

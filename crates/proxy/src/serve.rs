@@ -20,7 +20,7 @@ use crate::policy::AddressPolicy;
 use crate::session;
 use crate::stats::Stats;
 use crate::tasks::Tasks;
-use crate::template::PathTemplate;
+use crate::template::Templates;
 
 /// How long to wait when the system has no file descriptor for another client.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -43,7 +43,7 @@ pub(crate) struct Shared {
     pub(crate) auth: Auth,
     pub(crate) policy: AddressPolicy,
     pub(crate) limits: Limits,
-    pub(crate) udp_template: PathTemplate,
+    pub(crate) templates: Templates,
     pub(crate) stats: Arc<Stats>,
     pub(crate) tasks: Tasks,
     /// Connections that may still come.
@@ -141,7 +141,7 @@ impl Shared {
         Self {
             auth: config.auth,
             policy,
-            udp_template: config.udp_template,
+            templates: config.templates,
             stats: Arc::default(),
             tasks: Tasks::default(),
             connections: Arc::new(Semaphore::new(permits(config.limits.connections))),

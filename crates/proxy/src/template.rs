@@ -1,4 +1,4 @@
-//! The path template of connect-udp (RFC 9298 §2), read from the server's side.
+//! The path templates of connect-udp (RFC 9298 §2) and connect-tcp, read from the server's side.
 
 use std::borrow::Cow;
 
@@ -18,6 +18,19 @@ pub(crate) struct PathTemplate {
     after: String,
 }
 
+/// The templates of a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Templates {
+    pub(crate) tcp: PathTemplate,
+    pub(crate) udp: PathTemplate,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        Self { tcp: PathTemplate::well_known("tcp"), udp: PathTemplate::well_known("udp") }
+    }
+}
+
 /// Why a request names no target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PathError {
@@ -28,6 +41,12 @@ pub(crate) enum PathError {
 }
 
 impl PathTemplate {
+    /// RFC 9298 §2: what clients use who were told nothing else.
+    fn well_known(suffix: &str) -> Self {
+        let before = format!("/.well-known/masque/{suffix}/");
+        Self { before, between: "/".into(), after: "/".into() }
+    }
+
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
         // RFC 6570 §3.2.8: this form stands for the query written out.
         let text = text.replace(
@@ -53,13 +72,6 @@ impl PathTemplate {
         let host = decoded(host).ok_or(PathError::Malformed)?;
         let port = decoded(port).as_deref().and_then(parse_port).ok_or(PathError::Malformed)?;
         parse_host(&host, port).ok_or(PathError::Malformed)
-    }
-}
-
-impl Default for PathTemplate {
-    fn default() -> Self {
-        // RFC 9298 §2: what clients use who were told nothing else.
-        Self { before: "/.well-known/masque/udp/".into(), between: "/".into(), after: "/".into() }
     }
 }
 
@@ -151,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_default_is_written_as_in_the_rfc() {
-        assert_eq!(PathTemplate::parse(DEFAULT).unwrap(), PathTemplate::default());
+        assert_eq!(PathTemplate::parse(DEFAULT).unwrap(), Templates::default().udp);
     }
 
     #[test]

@@ -93,6 +93,11 @@ async fn credentials_open_the_proxy() {
     for right in ["Basic dXNlcjpwYXNz", "bearer token-1"] {
         connect_as(&mut client, &target, Some(right)).await.open();
     }
+    // connect-tcp makes an origin of the proxy.
+    let answer = client.connect_tcp("127.0.0.1", 1).await;
+    let challenges: Vec<_> = answer.head.headers().get_all("www-authenticate").iter().collect();
+    assert_eq!(challenges, ["Basic realm=\"pseudotcp\"", "Bearer realm=\"pseudotcp\""]);
+    assert_eq!(answer.refusal().await, (401, cause("http_request_denied")));
     // Who is not known does not learn whether the rest of the request makes sense.
     let answer = client.connect_udp("127.0.0.1", 0).await;
     assert_eq!(answer.refusal().await, (407, cause("http_request_denied")));
@@ -112,9 +117,9 @@ async fn requests_that_are_no_tunnel_are_told_so() {
     let answer = client.request(get).await;
     assert_eq!(answer.head.headers()["allow"], "CONNECT");
     assert_eq!(answer.refusal().await, (405, bad.clone()));
-    let legacy = Method::from_bytes(b"CONNECT-UDP").unwrap();
-    let legacy = Request::builder().method(legacy).uri("masque://127.0.0.1:53/").body(()).unwrap();
-    assert_eq!(client.request(legacy).await.refusal().await, (501, bad.clone()));
+    let brew = Method::from_bytes(b"BREW").unwrap();
+    let brew = Request::builder().method(brew).uri("https://localhost/").body(()).unwrap();
+    assert_eq!(client.request(brew).await.refusal().await, (501, bad.clone()));
     let path = "/.well-known/masque/ip/*/*/";
     assert_eq!(client.extended("connect-ip", path).await.refusal().await, (501, bad.clone()));
     assert_eq!(client.extended("connect-udp", "/elsewhere").await.refusal().await, (404, bad));

@@ -43,12 +43,16 @@ async fn garbage_inside_tls_harms_nobody() {
 }
 
 #[tokio::test]
-async fn d43_only_clients_that_negotiate_h2_are_served() {
+async fn d43_http2_is_spoken_where_it_was_negotiated_and_nowhere_else() {
     let proxy = Proxy::start(config()).await;
-    soon(proxy.tls(&[b"http/1.1"])).await.expect_err("no common protocol");
+    soon(proxy.tls(&[b"h3"])).await.expect_err("no common protocol");
+    let both = soon(proxy.tls(&[b"h2", b"http/1.1"])).await.unwrap();
+    assert_eq!(both.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let mut none = soon(proxy.tls(&[])).await.unwrap();
-    let _ = soon(none.read_to_end(&mut Vec::new())).await;
-    until(|| proxy.stats.handshakes_failed() == 2).await;
+    none.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    soon(none.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 505 "));
 }
 
 #[tokio::test]

@@ -44,6 +44,23 @@ fn capsule(payload: &[u8]) -> Bytes {
     wire.freeze()
 }
 
+#[tokio::test]
+async fn the_old_draft_is_a_method_without_context_ids() {
+    let proxy = Proxy::start(config()).await;
+    let port = echo("127.0.0.1:0").await;
+    let mut client = proxy.client().await;
+    for scheme in ["masque", "https"] {
+        let method = http::Method::from_bytes(b"CONNECT-UDP").unwrap();
+        let uri = format!("{scheme}://127.0.0.1:{port}/");
+        let request = http::Request::builder().method(method).uri(uri).body(()).unwrap();
+        let answer = client.request(request).await;
+        assert!(!answer.head.headers().contains_key("capsule-protocol"));
+        let mut tunnel = answer.open();
+        tunnel.write_static(b"\x00\x03old").await;
+        assert_eq!(tunnel.read_exact(5).await, b"\x00\x03old");
+    }
+}
+
 /// A target that sends back what it hears.
 async fn echo(address: &str) -> u16 {
     let socket = UdpSocket::bind(address).await.unwrap();

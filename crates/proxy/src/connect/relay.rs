@@ -6,32 +6,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use h2::{Reason, RecvStream, SendStream};
+use h2::Reason;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
+use crate::client::{Receiver, Sender};
 use crate::connect::download::Download;
+use crate::connect::framing::{Inbound, Outbound};
 use crate::connect::upload::Upload;
-use crate::credit::Lane;
-use crate::data::Data;
 use crate::idle::IdleTimer;
+use crate::request::Protocol;
 use crate::serve::Shared;
+use crate::tunnel::{End, Tunnel};
 
 /// How long the client may take for what the target said before its reset.
 const LAST_WORDS: Duration = Duration::from_secs(30);
-
-/// How a tunnel ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Both sides said that they had no more to say.
-    Clean,
-    /// The target reset the connection, or the network did.
-    TargetReset,
-    /// The client reset the stream, or its connection is gone.
-    ClientGone,
-    /// Nothing moved for too long.
-    Idle,
-}
 
 /// Carries bytes both ways until the tunnel ends.
 pub(crate) struct Relay {
@@ -44,15 +34,13 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        lane: Arc<Lane>,
-        receive: RecvStream,
-        send: SendStream<Data>,
-    ) -> Self {
+    pub(crate) fn new(tunnel: &Tunnel, receiver: Receiver, sender: Sender) -> Self {
+        let in_capsules = tunnel.wish.protocol == Protocol::ConnectTcp;
+        let outbound = if in_capsules { Outbound::Capsules } else { Outbound::Plain };
+        let shared = Arc::clone(&tunnel.shared);
         Self {
-            upload: Upload::new(receive, lane),
-            download: Download::new(send),
+            upload: Upload::new(Inbound::new(receiver, in_capsules), Arc::clone(&tunnel.lane)),
+            download: Download::new(sender, outbound),
             idle: IdleTimer::new(shared.limits.tcp_idle),
             leaving: false,
             shared,
@@ -66,11 +54,17 @@ impl Relay {
             let mut reset = pin!(target.socket.ready(Interest::ERROR));
             poll_fn(|cx| self.poll(cx, &target.socket, reset.as_mut())).await
         };
+        let outbox = &mut self.download.outbox;
         match end {
-            End::Clean => target.clean = true,
+            End::Clean => {
+                target.clean = true;
+                let _ = timeout(LAST_WORDS, poll_fn(|cx| self.download.poll_close(cx))).await;
+            }
             // RFC 9113 §8.5: a TCP error becomes CONNECT_ERROR.
-            End::TargetReset => self.download.outbox.reset(Reason::CONNECT_ERROR),
-            End::Idle => self.download.outbox.reset(Reason::CANCEL),
+            End::TargetGone | End::Truncated => outbox.reset(Reason::CONNECT_ERROR),
+            // RFC 9297 §3.3: a malformed capsule makes the whole message malformed.
+            End::Malformed => outbox.reset(Reason::PROTOCOL_ERROR),
+            End::Idle => outbox.reset(Reason::CANCEL),
             End::ClientGone => {}
         }
         end
@@ -85,11 +79,11 @@ impl Relay {
         if self.download.outbox.poll_reset(cx).is_ready() {
             return Poll::Ready(End::ClientGone);
         }
-        let before = (self.upload.written(), self.download.outbox.sent());
+        let before = (self.upload.written(), self.download.read());
         let end = self.poll_both(cx, target, reset);
         self.account(before);
         match end {
-            Poll::Ready(End::TargetReset) => self.poll_last_words(cx),
+            Poll::Ready(End::TargetGone) => self.poll_last_words(cx),
             Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => self.idle.poll(cx).map(|()| End::Idle),
         }
@@ -106,16 +100,16 @@ impl Relay {
             up => up,
         };
         if self.leaving {
-            return Poll::Ready(End::TargetReset);
+            return Poll::Ready(End::TargetGone);
         }
         match (up, self.download.poll(cx, target, self.upload.is_broken())) {
             (_, Poll::Ready(Err(end))) => Poll::Ready(end),
             (Poll::Ready(_), Poll::Ready(Ok(()))) => Poll::Ready(End::Clean),
             (Poll::Pending, Poll::Ready(Ok(()))) if self.upload.is_broken() => {
-                Poll::Ready(End::TargetReset)
+                Poll::Ready(End::TargetGone)
             }
             // Nobody reads any more who would notice a reset.
-            (Poll::Pending, Poll::Ready(Ok(()))) => reset.poll(cx).map(|_| End::TargetReset),
+            (Poll::Pending, Poll::Ready(Ok(()))) => reset.poll(cx).map(|_| End::TargetGone),
             _ => Poll::Pending,
         }
     }
@@ -127,13 +121,13 @@ impl Relay {
             self.idle.shorten(LAST_WORDS);
         }
         match self.download.outbox.poll_written(cx) {
-            Poll::Ready(()) => Poll::Ready(End::TargetReset),
-            Poll::Pending => self.idle.poll(cx).map(|()| End::TargetReset),
+            Poll::Ready(()) => Poll::Ready(End::TargetGone),
+            Poll::Pending => self.idle.poll(cx).map(|()| End::TargetGone),
         }
     }
 
     fn account(&mut self, before: (usize, usize)) {
-        let (up, down) = (self.upload.written() - before.0, self.download.outbox.sent() - before.1);
+        let (up, down) = (self.upload.written() - before.0, self.download.read() - before.1);
         if up + down > 0 {
             self.idle.touch();
             self.shared.stats.bytes_to_targets.add(up);

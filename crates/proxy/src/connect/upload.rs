@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use h2::RecvStream;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::connect::relay::End;
+use crate::connect::framing::Inbound;
 use crate::credit::{Hold, Lane};
+use crate::tunnel::End;
 
 /// How many bytes are taken from the client before they are written.
 const BATCH: usize = 256 * 1024;
@@ -23,13 +23,13 @@ const ROUNDS: usize = 8;
 /// The most pieces of one write.
 const MAX_SLICES: usize = 64;
 
-/// One direction of a tunnel: DATA in, bytes out, `END_STREAM` in, FIN out.
+/// One direction of a tunnel: DATA in, bytes out, `END_STREAM` or `FINAL_DATA` in, FIN out.
 ///
-/// DATA is taken from HTTP/2 at once, whether or not the target reads: that keeps the connection's
+/// DATA is taken from HTTP at once, whether or not the target reads: that keeps the connection's
 /// frame budget free. The window is given back only for what the target took, so a target that does
 /// not read stops its own client and nobody else's.
 pub(crate) struct Upload {
-    receive: RecvStream,
+    inbound: Inbound,
     backlog: Backlog,
     hold: Hold,
     state: State,
@@ -40,7 +40,7 @@ pub(crate) struct Upload {
 enum State {
     /// The client may send.
     Open,
-    /// The client has sent `END_STREAM`; the backlog is still to be written.
+    /// The client has ended its side; the backlog is still to be written.
     Ending,
     /// The target has heard the FIN.
     Ended,
@@ -49,9 +49,9 @@ enum State {
 }
 
 impl Upload {
-    pub(crate) fn new(receive: RecvStream, lane: Arc<Lane>) -> Self {
+    pub(crate) fn new(inbound: Inbound, lane: Arc<Lane>) -> Self {
         let (backlog, hold) = (Backlog::default(), Hold::new(lane));
-        Self { receive, backlog, hold, state: State::Open, written: 0 }
+        Self { inbound, backlog, hold, state: State::Open, written: 0 }
     }
 
     /// How many bytes the target has taken.
@@ -86,12 +86,12 @@ impl Upload {
     fn receive(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut taken = 0;
         while taken < BATCH && matches!(self.state, State::Open | State::Broken) {
-            match self.receive.poll_data(cx) {
+            match self.inbound.poll_data(cx) {
                 Poll::Ready(Some(Ok(bytes))) => {
                     taken += bytes.len();
                     self.keep(bytes);
                 }
-                Poll::Ready(Some(Err(_))) => return Err(End::ClientGone),
+                Poll::Ready(Some(Err(end))) => return Err(end),
                 Poll::Ready(None) if self.state == State::Open => self.state = State::Ending,
                 Poll::Ready(None) | Poll::Pending => return Ok(false),
             }
@@ -101,7 +101,7 @@ impl Upload {
 
     fn keep(&mut self, bytes: Bytes) {
         if self.is_broken() {
-            self.release(bytes.len());
+            self.inbound.release(bytes.len());
         } else {
             self.backlog.push(bytes);
         }
@@ -113,7 +113,7 @@ impl Upload {
             match self.backlog.poll_write(cx, target) {
                 Poll::Ready(Ok(written)) => {
                     self.written += written;
-                    self.release(written);
+                    self.inbound.release(written);
                 }
                 Poll::Ready(Err(_)) => return self.break_off(),
                 Poll::Pending => return self.backlog.stall(),
@@ -122,7 +122,7 @@ impl Upload {
     }
 
     fn break_off(&mut self) {
-        self.release(self.backlog.len);
+        self.inbound.release(self.backlog.len);
         self.backlog = Backlog::default();
         self.state = State::Broken;
     }
@@ -136,11 +136,6 @@ impl Upload {
             };
         }
         if self.state == State::Ended { Poll::Ready(Ok(())) } else { Poll::Pending }
-    }
-
-    /// Opens the client's window again. The stream may be gone by now, and its window with it.
-    fn release(&mut self, bytes: usize) {
-        let _ = self.receive.flow_control().release_capacity(bytes);
     }
 }
 

@@ -1,62 +1,23 @@
-//! connect-udp (RFC 9298): a UDP tunnel.
+//! UDP tunnels: connect-udp (RFC 9298) and its older draft, draft-ietf-masque-connect-udp-03.
 
 mod relay;
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
-use h2::RecvStream;
-use h2::server::SendResponse;
-use http::{HeaderValue, Response};
 use pseudotcp_masque::Target;
 use tokio::net::UdpSocket;
-use tracing::info;
 
-use crate::data::Data;
+use crate::client::{Receiver, Sender};
 use crate::refusal::Refusal;
 use crate::resolve::resolve;
 use crate::serve::Shared;
-use crate::session::Admission;
-use crate::stats::OpenTunnel;
+use crate::tunnel::{End, Tunnel};
 
 use self::relay::UdpRelay;
 
-/// Opens the tunnel, answers the request, and carries the tunnel to its end.
-pub(crate) async fn run(
-    admission: Admission,
-    target: Target,
-    receive: RecvStream,
-    mut respond: SendResponse<Data>,
-) {
-    let Admission { shared, lane: _, client, permit: _permit } = admission;
-    let opened = tokio::select! {
-        opened = open(&shared, &target) => opened,
-        // The client gave up, or is gone.
-        _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
-    };
-    let socket = match opened {
-        Ok(socket) => socket,
-        Err(refusal) => {
-            shared.stats.requests_refused.add(1);
-            info!(%client, %target, status = %refusal.status(), "connect-udp refused");
-            return refusal.send(respond);
-        }
-    };
-    let mut response = Response::new(());
-    // RFC 9298 §3.5: the answer says that capsules follow.
-    response.headers_mut().insert("capsule-protocol", HeaderValue::from_static("?1"));
-    let Ok(send) = respond.send_response(response, false) else { return };
-    info!(%client, %target, "connect-udp");
-    shared.stats.udp_tunnels.add(1);
-    let _open = OpenTunnel(Arc::clone(&shared.stats));
-    let end = UdpRelay::new(shared, receive, send).run(socket).await;
-    info!(%client, %target, ?end, "tunnel ended");
-}
-
 /// A socket that is connected to the first address that this host can send to.
-async fn open(shared: &Shared, target: &Target) -> Result<UdpSocket, Refusal> {
+pub(crate) async fn open(shared: &Shared, target: &Target) -> Result<UdpSocket, Refusal> {
     let mut refusal = Refusal::prohibited();
     for address in resolve(shared, target).await? {
         match connected(address).await {
@@ -65,6 +26,16 @@ async fn open(shared: &Shared, target: &Target) -> Result<UdpSocket, Refusal> {
         }
     }
     Err(refusal)
+}
+
+/// Carries an open tunnel to its end.
+pub(crate) async fn carry(
+    tunnel: &Tunnel,
+    socket: UdpSocket,
+    receiver: Receiver,
+    sender: Sender,
+) -> End {
+    UdpRelay::new(tunnel, receiver, sender).run(socket).await
 }
 
 async fn connected(target: SocketAddr) -> io::Result<UdpSocket> {

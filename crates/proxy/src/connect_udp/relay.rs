@@ -7,16 +7,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::{Reason, RecvStream, SendStream};
+use h2::Reason;
 use nix::errno::Errno;
-use pseudotcp_masque::datagram::{Decoder, encode};
+use pseudotcp_masque::datagram::{Decoder, Format};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::time::timeout;
 
-use crate::data::Data;
+use crate::client::{Outbox, Receiver, Sender};
 use crate::idle::IdleTimer;
-use crate::outbox::{Gone, Outbox};
 use crate::serve::Shared;
+use crate::tunnel::{End, Tunnel};
 
 /// How long answers may still come after the client's `END_STREAM`, counted from the last one.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -31,19 +32,6 @@ const BATCH: usize = 64 * 1024;
 /// their turn.
 const ROUND: usize = 64;
 
-/// How a tunnel ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Nothing moved for too long, or the client had ended its side and no answer came any more.
-    Idle,
-    /// The client reset the stream, or its connection is gone.
-    ClientGone,
-    /// The network said that the target cannot be reached.
-    Unreachable,
-    /// The client's capsules are malformed.
-    Malformed,
-}
-
 /// Carries datagrams both ways until the tunnel ends.
 pub(crate) struct UdpRelay {
     upload: Upload,
@@ -53,23 +41,31 @@ pub(crate) struct UdpRelay {
 }
 
 impl UdpRelay {
-    pub(crate) fn new(shared: Arc<Shared>, receive: RecvStream, send: SendStream<Data>) -> Self {
-        let idle = IdleTimer::new(shared.limits.udp_idle);
-        Self { upload: Upload::new(receive), download: Download::new(send), idle, shared }
+    pub(crate) fn new(tunnel: &Tunnel, receiver: Receiver, sender: Sender) -> Self {
+        let format = tunnel.wish.protocol.datagram_format();
+        let shared = Arc::clone(&tunnel.shared);
+        Self {
+            upload: Upload::new(receiver, format),
+            download: Download::new(sender, format),
+            idle: IdleTimer::new(shared.limits.udp_idle),
+            shared,
+        }
     }
 
     /// Runs to the end, and tells the client which one it was.
     pub(crate) async fn run(mut self, socket: UdpSocket) -> End {
         let end = tokio::select! {
             end = poll_fn(|cx| self.poll(cx, &socket)) => end,
-            () = unreachable(&socket) => End::Unreachable,
+            () = unreachable(&socket) => End::TargetGone,
         };
         let outbox = &mut self.download.outbox;
         match end {
-            End::Idle => drop(outbox.finish()),
-            End::Unreachable => outbox.reset(Reason::CONNECT_ERROR),
+            End::Clean | End::Idle => {
+                drop(timeout(LAST_ANSWERS, poll_fn(|cx| outbox.poll_finish(cx))).await);
+            }
+            End::TargetGone => outbox.reset(Reason::CONNECT_ERROR),
             // RFC 9297 §3.3: a malformed capsule makes the whole message malformed.
-            End::Malformed => outbox.reset(Reason::PROTOCOL_ERROR),
+            End::Malformed | End::Truncated => outbox.reset(Reason::PROTOCOL_ERROR),
             End::ClientGone => {}
         }
         end
@@ -123,7 +119,7 @@ impl Tally {
 
 /// Capsules in, datagrams out.
 struct Upload {
-    receive: RecvStream,
+    receiver: Receiver,
     decoder: Decoder,
     chunk: Bytes,
     /// A datagram that the socket would not take yet.
@@ -133,10 +129,10 @@ struct Upload {
 }
 
 impl Upload {
-    fn new(receive: RecvStream) -> Self {
+    fn new(receiver: Receiver, format: Format) -> Self {
         Self {
-            receive,
-            decoder: Decoder::new(),
+            receiver,
+            decoder: Decoder::with_format(format),
             chunk: Bytes::new(),
             waiting: None,
             open: true,
@@ -150,7 +146,7 @@ impl Upload {
             match socket.poll_send(cx, &datagram) {
                 Poll::Ready(Ok(bytes)) => self.tally.count(bytes),
                 Poll::Ready(Err(error)) if is_passing(&error) => self.tally.dropped += 1,
-                Poll::Ready(Err(_)) => return Err(End::Unreachable),
+                Poll::Ready(Err(_)) => return Err(End::TargetGone),
                 Poll::Pending => {
                     self.waiting = Some(datagram);
                     return Ok(());
@@ -174,11 +170,11 @@ impl Upload {
             if !self.open {
                 return Ok(None);
             }
-            match self.receive.poll_data(cx) {
+            match self.receiver.poll_data(cx) {
                 Poll::Ready(Some(Ok(chunk))) => self.take(chunk),
-                Poll::Ready(Some(Err(_))) => return Err(End::ClientGone),
+                Poll::Ready(Some(Err(gone))) => return Err(gone.into()),
                 Poll::Ready(None) => {
-                    self.decoder.finish().map_err(|_| End::Malformed)?;
+                    self.decoder.finish().map_err(|_| End::Truncated)?;
                     self.open = false;
                 }
                 Poll::Pending => return Ok(None),
@@ -186,10 +182,9 @@ impl Upload {
         }
     }
 
-    /// One chunk is held at a time, so its room may be given back now. Where the stream is gone, so
-    /// is its window.
+    /// One chunk is held at a time, so its room may be given back now.
     fn take(&mut self, chunk: Bytes) {
-        let _ = self.receive.flow_control().release_capacity(chunk.len());
+        self.receiver.release(chunk.len());
         self.chunk = chunk;
     }
 }
@@ -198,20 +193,22 @@ impl Upload {
 /// drops what its receive buffer does not hold.
 struct Download {
     outbox: Outbox,
+    format: Format,
     scratch: BytesMut,
     tally: Tally,
 }
 
 impl Download {
-    fn new(send: SendStream<Data>) -> Self {
-        Self { outbox: Outbox::new(send), scratch: BytesMut::new(), tally: Tally::default() }
+    fn new(sender: Sender, format: Format) -> Self {
+        let (outbox, scratch) = (Outbox::new(sender), BytesMut::new());
+        Self { outbox, format, scratch, tally: Tally::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, socket: &UdpSocket) -> Result<(), End> {
         for _ in 0..ROUND {
             match self.outbox.poll_send(cx) {
                 Poll::Ready(Ok(())) => self.receive(cx, socket)?,
-                Poll::Ready(Err(Gone)) => return Err(End::ClientGone),
+                Poll::Ready(Err(gone)) => return Err(gone.into()),
                 Poll::Pending => return Ok(()),
             }
             if self.outbox.waiting.is_empty() {
@@ -228,7 +225,7 @@ impl Download {
         while self.outbox.waiting.len() < BATCH {
             match socket.poll_recv_ready(cx) {
                 Poll::Ready(Ok(())) => self.receive_one(socket)?,
-                Poll::Ready(Err(_)) => return Err(End::Unreachable),
+                Poll::Ready(Err(_)) => return Err(End::TargetGone),
                 Poll::Pending => {
                     // An idle tunnel keeps no buffer.
                     self.scratch = BytesMut::new();
@@ -244,12 +241,12 @@ impl Download {
         self.scratch.reserve(DATAGRAM);
         match socket.try_recv_buf(&mut self.scratch) {
             Ok(bytes) => {
-                encode(&self.scratch, &mut self.outbox.waiting);
+                self.format.encode(&self.scratch, &mut self.outbox.waiting);
                 self.tally.count(bytes);
                 Ok(())
             }
             Err(error) if is_passing(&error) => Ok(()),
-            Err(_) => Err(End::Unreachable),
+            Err(_) => Err(End::TargetGone),
         }
     }
 }

@@ -14,6 +14,7 @@ use http::{Method, Request, Response, StatusCode};
 use pseudotcp_proxy::{Config, Server, Stats};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -75,6 +76,10 @@ impl Proxy {
         TlsConnector::from(Arc::new(config)).connect(name, socket).await
     }
 
+    pub(crate) async fn http1(&self) -> Http1 {
+        Http1 { io: soon(self.tls(&[b"http/1.1"])).await.unwrap() }
+    }
+
     pub(crate) async fn client(&self) -> Client {
         let io = soon(self.tls(&[b"h2"])).await.unwrap();
         let mut builder = h2::client::Builder::new();
@@ -82,6 +87,45 @@ impl Proxy {
         let (requests, connection) = soon(builder.handshake::<_, Bytes>(io)).await.unwrap();
         let driver = tokio::spawn(async { drop(connection.await) });
         Client { requests, driver }
+    }
+}
+
+/// A client that speaks HTTP/1.1.
+pub(crate) struct Http1 {
+    pub(crate) io: TlsStream<TcpStream>,
+}
+
+impl Http1 {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        soon(self.io.write_all(bytes)).await.unwrap();
+        soon(self.io.flush()).await.unwrap();
+    }
+
+    /// The next head of an answer, and not a byte more.
+    pub(crate) async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(soon(self.io.read_u8()).await.expect("a whole head"));
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// Sends a request and hears the head of its answer.
+    pub(crate) async fn ask(&mut self, request: &str) -> String {
+        self.write(request.as_bytes()).await;
+        self.head().await
+    }
+
+    pub(crate) async fn read_exact(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        soon(self.io.read_exact(&mut bytes)).await.unwrap();
+        bytes
+    }
+
+    /// Everything up to the end; an error where TLS did not say it.
+    pub(crate) async fn read_to_end(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        soon(self.io.read_to_end(&mut bytes)).await.map(|_| bytes)
     }
 }
 
@@ -119,6 +163,11 @@ impl Client {
             .extension(Protocol::from_static(protocol))
             .header("capsule-protocol", "?1");
         self.request(request.body(()).unwrap()).await
+    }
+
+    /// connect-tcp to a host as it stands in the path.
+    pub(crate) async fn connect_tcp(&mut self, host: &str, port: u16) -> Answer {
+        self.extended("connect-tcp", &format!("/.well-known/masque/tcp/{host}/{port}/")).await
     }
 
     /// connect-udp to a host as it stands in the path.
