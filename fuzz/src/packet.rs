@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use pseudotcp_packet::build::echo_reply;
 use pseudotcp_packet::checksum::Sum;
-use pseudotcp_packet::{Packet, Quote, Transport, Unreachable};
+use pseudotcp_packet::{Packet, ParameterProblem, Quote, Transport, Unreachable};
 
 /// Puts the checksum of an IPv4 header right, so that it does not stop the fuzzer at the door.
 pub fn sealed(octets: &[u8]) -> Bytes {
@@ -33,7 +33,10 @@ pub fn interrogate(packet: &Packet) {
     if let Some(quote) = Quote::of(packet) {
         assert_whole(&quote.unreachable(Unreachable::Protocol));
         assert_whole(&quote.too_big(u32::MAX));
+        assert_whole(&quote.reassembly_timed_out());
+        assert_whole(&quote.parameter_problem(ParameterProblem::Option { at: 40 }));
     }
+    packet.fragments(usize::from(ip.hop_limit()), 1).for_each(|piece| assert_whole(&piece));
     echo_reply(packet).iter().for_each(assert_whole);
     let pieces: Vec<_> = packet.segments().collect();
     pieces.iter().for_each(assert_whole);

@@ -115,6 +115,24 @@ impl Unreachable {
     }
 }
 
+/// What is wrong with the header of a packet (RFC 792, RFC 4443 §3.4, RFC 7112 §6). Positions are
+/// octets from the start of the IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ParameterProblem {
+    /// A header field has an impossible value: 12/0, 4/0.
+    Field {
+        /// Where the field stands.
+        at: u32,
+    },
+    /// An IPv6 option is not understood, and must not be passed over: 4/2.
+    Option {
+        /// Where the option's type stands.
+        at: u32,
+    },
+    /// An IPv6 first fragment does not hold all headers: 4/3.
+    HeaderChain,
+}
+
 /// A copy of what an ICMP error may quote of a packet: its IP header, whole whatever options it
 /// has, and as much of the rest as an error may carry.
 #[derive(Clone, Debug)]
@@ -164,6 +182,28 @@ impl Quote {
             self.answer(Message { kind: 2, code: 0, rest: mtu })
         } else {
             self.answer(Message { kind: 3, code: 4, rest: mtu.min(u32::from(u16::MAX)) })
+        }
+    }
+
+    /// The error that tells the packet's source that its other fragments did not come in time
+    /// (RFC 792 11/1, RFC 4443 §3.3 3/1).
+    pub fn reassembly_timed_out(&self) -> Packet {
+        let kind = if self.source.is_ipv6() { 3 } else { 11 };
+        self.answer(Message { kind, code: 1, rest: 0 })
+    }
+
+    /// The error that tells the packet's source which octet of it cannot be right (RFC 792 12/0,
+    /// RFC 4443 §3.4 4 with a code).
+    pub fn parameter_problem(&self, problem: ParameterProblem) -> Packet {
+        let (code, pointer) = match problem {
+            ParameterProblem::Field { at } => (0, at),
+            ParameterProblem::Option { at } => (2, at),
+            ParameterProblem::HeaderChain => (3, 0),
+        };
+        if self.source.is_ipv6() {
+            self.answer(Message { kind: 4, code, rest: pointer })
+        } else {
+            self.answer(Message { kind: 12, code: 0, rest: pointer << 24 })
         }
     }
 

@@ -109,6 +109,16 @@ pub(crate) fn set_total_len(head: &mut [u8], total_len: usize) {
     update_checksum(head);
 }
 
+/// Makes a header that of a fragment, or with no fragment in mind, that of a whole packet.
+pub(crate) fn set_fragment(head: &mut [u8], info: FragmentInfo) {
+    if let Some(mut ip) = MutableIpv4Packet::new(head) {
+        ip.set_identification((info.identification & 0xFFFF) as u16);
+        ip.set_flags(if info.more { Ipv4Flags::MoreFragments } else { 0 });
+        ip.set_fragment_offset(info.offset >> 3);
+    }
+    update_checksum(head);
+}
+
 /// Adds to the identification: each packet cut from a larger one gets the next number.
 pub(crate) fn advance_identification(head: &mut [u8], by: u16) {
     if let Some(mut ip) = MutableIpv4Packet::new(head) {

@@ -15,7 +15,10 @@ pub(crate) const HEADER_LEN: usize = 40;
 const NEXT_HEADER_AT: usize = 6;
 
 /// Octets of a fragment header (RFC 8200 §4.5).
-const FRAGMENT_LEN: usize = 8;
+pub(crate) const FRAGMENT_LEN: usize = 8;
+
+/// The number that names a fragment header.
+const FRAGMENT: u8 = 44;
 
 /// Extension headers that a walk passes. RFC 8200 §4.1 has room for seven in a sensible packet.
 const MAX_EXTENSIONS: usize = 8;
@@ -59,7 +62,7 @@ pub(crate) fn measure(bytes: &[u8]) -> Result<Layout, ParseError> {
     let total_len = HEADER_LEN + usize::from(ip.get_payload_length());
     let packet = bytes.get(..total_len).ok_or(ParseError::IpLength)?;
     let walk = walk(packet)?;
-    if let Some(fragment) = walk.fragment
+    if let Some((fragment, _)) = walk.fragment
         && !fragment.holds(total_len - walk.header_len)
     {
         return Err(ParseError::FragmentOffset);
@@ -81,8 +84,8 @@ pub(crate) struct Walk {
     pub(crate) named_at: usize,
     /// Octets walked over: up to the transport header, or the payload of a fragment.
     pub(crate) header_len: usize,
-    /// The fragment header that ended the walk.
-    pub(crate) fragment: Option<FragmentInfo>,
+    /// The fragment header that ended the walk, and where that header is named.
+    pub(crate) fragment: Option<(FragmentInfo, usize)>,
 }
 
 /// Walks over the extension headers of a packet (RFC 8200 §4), a bounded number of them.
@@ -95,11 +98,12 @@ pub(crate) fn walk(packet: &[u8]) -> Result<Walk, ParseError> {
         };
         let len = unit.header_len(packet.get(at..).unwrap_or_default());
         let header = packet.get(at..at + len).ok_or(ParseError::ExtensionHeaders)?;
-        (named_at, at) = (at, at + len);
         if let Some(info) = unit.fragment(header) {
             let protocol = header.first().copied().unwrap_or_default();
-            return Ok(Walk { protocol, named_at, header_len: at, fragment: Some(info) });
+            let fragment = Some((info, named_at));
+            return Ok(Walk { protocol, named_at: at, header_len: at + len, fragment });
         }
+        (named_at, at) = (at, at + len);
     }
     Err(ParseError::ExtensionHeaders)
 }
@@ -120,7 +124,7 @@ impl Unit {
     fn of(protocol: u8) -> Option<Self> {
         match protocol {
             0 | 43 | 60 | 135 | 139 | 140 => Some(Self::Eight),
-            44 => Some(Self::Fragment),
+            FRAGMENT => Some(Self::Fragment),
             51 => Some(Self::Four),
             _ => None,
         }
@@ -157,6 +161,40 @@ fn read_fragment(header: &[u8]) -> FragmentInfo {
             more: fragment.get_fragment_offset_with_flags() & 1 != 0,
         })
         .unwrap_or_default()
+}
+
+/// An IP header with a fragment header behind it, for `payload_len` octets of payload.
+pub(crate) fn with_fragment_header(
+    header: &[u8],
+    protocol: Protocol,
+    info: FragmentInfo,
+    payload_len: usize,
+) -> BytesMut {
+    let mut head = BytesMut::from(header);
+    if let Some(name) = walk(header).ok().and_then(|walk| head.get_mut(walk.named_at)) {
+        *name = FRAGMENT;
+    }
+    head.put_slice(&[protocol.number(), 0]);
+    head.put_u16(info.offset | u16::from(info.more));
+    head.put_u32(info.identification);
+    set_total_len(&mut head, header.len() + FRAGMENT_LEN + payload_len);
+    head
+}
+
+/// The head of a fragment without the fragment header that ends it, for `payload_len` octets of
+/// payload.
+pub(crate) fn without_fragment_header(head: &[u8], payload_len: usize) -> BytesMut {
+    let mut whole = BytesMut::from(head);
+    if let Ok(Walk { protocol, fragment: Some((_, named_at)), .. }) = walk(head) {
+        whole.truncate(head.len() - FRAGMENT_LEN);
+        // RFC 8200 §4.5: the last header before it now names what the first fragment's names.
+        if let Some(name) = whole.get_mut(named_at) {
+            *name = protocol;
+        }
+    }
+    let len = whole.len();
+    set_total_len(&mut whole, len + payload_len);
+    whole
 }
 
 /// Appends a header without extensions for `payload_len` octets of payload.

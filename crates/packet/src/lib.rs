@@ -4,7 +4,8 @@
 //!              Packet::parse (the only validation)
 //!   Bytes ───────────────────────────────────────────▶ Packet ──▶ ip() transport() flow()
 //!                                                       ▲  │
-//!   build::TcpSegment, datagram, echo_reply, Quote ─────┘  └────▶ segments() ──▶ MTU-sized packets
+//!   build::TcpSegment, datagram, echo_reply, Quote ─────┤  ├────▶ segments() ──▶ MTU-sized packets
+//!   reassembly::Reassembler ◀── fragments ──────────────┘  └────▶ fragments() ─▶ the same, of any
 //!
 //!   head: IP and transport header, contiguous      body: 0, 1 or up to 16 payload slices
 //! ```
@@ -30,8 +31,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it deliberately does not do: no link layers, no reassembly, no IPv6 jumbograms, no
-//! interpretation of IP options and extension headers beyond walking over them.
+//! What it deliberately does not do: no link layers, no IPv6 jumbograms, no interpretation of IP
+//! options and extension headers beyond walking over them.
 //!
 //! Features: none. MSRV: 1.95.
 #![forbid(unsafe_code)]
@@ -55,6 +56,7 @@ mod ip;
 mod ipv4;
 mod ipv6;
 mod packet;
+pub mod reassembly;
 mod segment;
 mod seq;
 mod tcp;
@@ -65,7 +67,7 @@ pub use body::Body;
 pub use error::ParseError;
 pub use flow::{FlowKey, Protocol};
 pub use fragment::FragmentInfo;
-pub use icmp::{IcmpHeader, Quote, Unreachable};
+pub use icmp::{IcmpHeader, ParameterProblem, Quote, Unreachable};
 pub use ip::{Ecn, Ip, Version};
 pub use packet::{Checksum, Packet, Transport};
 pub use seq::SeqNumber;

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::body::Body;
 use crate::checksum::Sum;
 use crate::flow::{FlowKey, Protocol};
-use crate::fragment::FragmentInfo;
+use crate::fragment::{FragmentInfo, Fragments};
 use crate::icmp::{self, IcmpHeader};
 use crate::ip::{self, Ip, Version};
 use crate::segment::Segments;
@@ -193,6 +193,20 @@ impl Packet {
     /// [`Checksum::Complete`] and has no segment size. Their payload are slices of this one's.
     pub fn segments(&self) -> impl Iterator<Item = Self> {
         Segments::new(self)
+    }
+
+    /// The packets to send in place of this one over a link that carries `mtu` octets at a time: its
+    /// [`segments`](Self::segments), and in place of each that does not fit its fragments (RFC 791
+    /// §3.2, RFC 8200 §4.5), which are made of slices of this packet's payload.
+    ///
+    /// Segments take consecutive identifications from `identification` on; IPv4 has 16 bits for it.
+    /// Every fragment holds at least eight octets, whatever the MTU; a fragment stays as it is. Do not
+    /// call it for what somebody else wants uncut ([`Ip::dont_fragment`]).
+    pub fn fragments(&self, mtu: usize, identification: u32) -> impl Iterator<Item = Self> {
+        (identification..=u32::MAX)
+            .chain(0..)
+            .zip(self.segments())
+            .flat_map(move |(identification, packet)| Fragments::new(packet, mtu, identification))
     }
 
     /// A contiguous copy, the checksum field as it is.

@@ -1,8 +1,8 @@
 //! Glue: packet ports and transports as Sink and Stream pipeline stages.
 //!
 //! ```text
-//!  splice( tap( tun ),  guard( rules, stack( route( masque, direct ) ) ) )
-//!          ╰── packet ports ──╯              ╰──── transports ─────╯
+//!  splice( tap( tun ),  fragments( guard( rules, stack( route( masque, direct ) ) ) ) )
+//!          ╰──────── packet ports ─────────╯            ╰──── transports ─────╯
 //! ```
 //!
 //! Left of the stack everything is a [`PacketPort`]: a `Sink<Packet>` and `Stream` of packets. Right
@@ -22,14 +22,19 @@
 )]
 
 mod clock;
+mod fragments;
 mod guard;
+mod limit;
 mod port;
 mod route;
 mod splice;
 pub mod stack;
 mod tap;
+mod timer;
 
+pub use fragments::{Fragments, FragmentsStats};
 pub use guard::{Guard, GuardStats};
+pub use limit::IcmpLimit;
 pub use port::PacketPort;
 pub use route::Route;
 pub use splice::{Splice, splice};

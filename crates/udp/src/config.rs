@@ -18,6 +18,7 @@ pub struct Config {
     pub(crate) max_transmit: usize,
     pub(crate) refusal_memory: Duration,
     pub(crate) reply_refreshes: bool,
+    pub(crate) fragment_replies: bool,
     idle_timeout: Duration,
     port_idle_timeouts: BTreeMap<u16, Duration>,
 }
@@ -34,6 +35,7 @@ impl Default for Config {
             max_transmit: 1_024,
             refusal_memory: Duration::from_secs(1),
             reply_refreshes: true,
+            fragment_replies: false,
             // RFC 4787 §4.3: at least 2 minutes, 5 recommended.
             idle_timeout: Duration::from_mins(5),
             // RFC 5452 §9.2: a resolver's port should not stay open longer than its query.
@@ -43,8 +45,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The device's MTU in bytes; default 1,500. A reply whose IP packet is larger is dropped and
-    /// counted.
+    /// The device's MTU in bytes; default 1,500. What becomes of a reply whose IP packet is larger
+    /// says [`fragment_replies`](Self::fragment_replies).
     #[must_use]
     pub fn mtu(mut self, bytes: u32) -> Self {
         self.mtu = bytes;
@@ -119,6 +121,16 @@ impl Config {
     #[must_use]
     pub fn reply_refreshes(mut self, refreshes: bool) -> Self {
         self.reply_refreshes = refreshes;
+        self
+    }
+
+    /// Whether replies larger than the MTU leave by [`poll_transmit`](crate::Demux::poll_transmit)
+    /// all the same, for the owner to cut ([`Packet::fragments`](pseudotcp_packet::Packet::fragments));
+    /// default false: they are dropped and counted. Either way a datagram arrives whole or not at
+    /// all.
+    #[must_use]
+    pub fn fragment_replies(mut self, fragment: bool) -> Self {
+        self.fragment_replies = fragment;
         self
     }
 

@@ -108,8 +108,8 @@ impl Demux {
         self.table.pop(id)
     }
 
-    /// Sends one datagram to the app, whole or not at all: a payload that does not fit the
-    /// device's MTU is dropped and counted.
+    /// Sends one datagram to the app, whole or not at all: what becomes of one that does not fit the
+    /// device's MTU says [`Config::fragment_replies`].
     pub fn write(&mut self, now: Instant, id: FlowId, payload: Bytes) {
         let refreshes = self.config.reply_refreshes;
         let Some(flow) = self.open_flow(id) else { return };
@@ -290,8 +290,9 @@ impl Demux {
 
     fn transmit_datagram(&mut self, flow: FlowKey, payload: Bytes) {
         let bytes = payload.len() as u64;
-        let packet = build::datagram(flow.source(), flow.destination(), payload, None)
-            .filter(|packet| packet.total_len() <= self.config.mtu as usize);
+        let packet = build::datagram(flow.source(), flow.destination(), payload, None);
+        let fits = |packet: &Packet| packet.total_len() <= self.config.mtu as usize;
+        let packet = packet.filter(|packet| self.config.fragment_replies || fits(packet));
         let Some(packet) = packet else {
             self.stats.dropped_too_big += 1;
             return;

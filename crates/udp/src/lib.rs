@@ -48,8 +48,9 @@
 //!
 //! # What this crate deliberately does not do
 //!
-//! It opens nothing, and has no policy. It takes whole datagrams only: fragments count as
-//! [`Stats::ignored`]. Replies larger than [`Config::mtu`] are dropped, not fragmented.
+//! It opens nothing, and has no policy. It takes and makes whole datagrams only: fragments count as
+//! [`Stats::ignored`], and who wants to send replies larger than [`Config::mtu`] cuts them
+//! ([`Config::fragment_replies`]).
 //!
 //! Features: none. MSRV: 1.95.
 #![forbid(unsafe_code)]

@@ -346,6 +346,18 @@ fn d28_datagram_whole_or_not_at_all() {
 }
 
 #[test]
+fn d28_a_reply_that_is_to_be_cut_leaves_whole() {
+    let mut bench = Bench::new(Config::default().fragment_replies(true));
+    let id = bench.open(APP, SERVER);
+    for len in [1_473, 65_507] {
+        bench.demux.write(bench.now, id, Bytes::from(vec![7; len]));
+        assert_eq!(bench.packets()[0].payload_len(), len);
+    }
+    bench.demux.write(bench.now, id, Bytes::from(vec![7; 65_508]));
+    assert!(bench.packets().is_empty(), "more than IPv4 can carry");
+}
+
+#[test]
 fn d27_a_zero_checksum_is_sent_as_ones() {
     let mut bench = Bench::new(Config::default());
     let id = bench.open(APP, SERVER);

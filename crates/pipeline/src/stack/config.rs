@@ -31,7 +31,7 @@ impl Config {
         let super_segment = if tcp_offload { SUPER_SEGMENT } else { 0 };
         Self::default()
             .tcp(pseudotcp_tcp::Config::default().mtu(mtu).max_segment_bytes(super_segment))
-            .udp(pseudotcp_udp::Config::default().mtu(mtu))
+            .udp(pseudotcp_udp::Config::default().mtu(mtu).fragment_replies(true))
     }
 
     /// Sets what the TCP engine does: MTU, buffers, limits, timeouts.

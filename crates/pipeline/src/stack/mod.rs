@@ -4,12 +4,10 @@ mod answer;
 mod complaint;
 mod config;
 mod flows;
-mod limit;
 mod lull;
 mod open;
 mod stats;
 mod tcp;
-mod timer;
 mod udp;
 
 use std::fmt;
@@ -30,13 +28,13 @@ pub use self::stats::Stats;
 
 use self::complaint::Complaints;
 use self::flows::{ReadyList, Token};
-use self::limit::IcmpLimit;
 use self::lull::Lull;
 use self::open::{Opened, Opens};
 use self::tcp::TcpSide;
-use self::timer::Timer;
 use self::udp::UdpSide;
 use crate::clock;
+use crate::limit::IcmpLimit;
+use crate::timer::Timer;
 
 /// The most bytes that one flow moves in one direction before the next has its turn.
 const QUANTUM: usize = 64 * 1024;
@@ -106,7 +104,17 @@ impl Stack {
 
     /// The counters so far.
     pub fn stats(&self) -> Stats {
-        Stats { tcp: *self.tcp.engine.stats(), udp: *self.udp.demux.stats(), ..self.shared.stats }
+        Stats {
+            tcp: *self.tcp.engine.stats(),
+            udp: *self.udp.demux.stats(),
+            icmp_limited: self.shared.limit.withheld(),
+            ..self.shared.stats
+        }
+    }
+
+    /// The limit of ICMP errors, for the stages before the stack that send some too.
+    pub fn icmp_limit(&self) -> IcmpLimit {
+        self.shared.limit.clone()
     }
 
     /// How many TCP flows exist, held SYNs included.
@@ -200,9 +208,7 @@ impl Shared {
 
     /// Whether one more ICMP error may go to `app`.
     fn allow_icmp(&mut self, now: Instant, app: IpAddr) -> bool {
-        let allowed = self.limit.allow(now, app);
-        self.stats.icmp_limited += u64::from(!allowed);
-        allowed
+        self.limit.allow(now, app)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use pseudotcp_masque_h2::Client;
-use pseudotcp_pipeline::{Guard, Stack};
+use pseudotcp_pipeline::{Fragments, FragmentsStats, Guard, Stack};
 use pseudotcp_tun::Counters as TunCounters;
 use serde_json::{Map, Value};
 
@@ -14,11 +14,17 @@ pub(super) struct Counters(Vec<(&'static str, Vec<(&'static str, u64)>)>);
 
 impl Counters {
     /// Reads all stages.
-    pub(super) fn read(tun: &TunCounters, guard: &Guard<Stack>, client: &Client) -> Self {
+    pub(super) fn read(
+        tun: &TunCounters,
+        fragments: &Fragments<Guard<Stack>>,
+        client: &Client,
+    ) -> Self {
+        let guard = fragments.port();
         Self(vec![
             ("tcp", tcp(guard.port())),
             ("udp", udp(guard.port())),
             ("device", device(tun, guard)),
+            ("pieces", pieces(fragments.stats())),
             ("proxy", proxy(client)),
         ])
     }
@@ -104,6 +110,18 @@ fn device(tun: &TunCounters, guard: &Guard<Stack>) -> Vec<(&'static str, u64)> {
         ("neither TCP nor UDP", stack.other_packets),
         ("opens failed", stack.opens_failed),
         ("ICMP errors withheld", stack.icmp_limited),
+    ]
+}
+
+fn pieces(stats: FragmentsStats) -> Vec<(&'static str, u64)> {
+    let reassembly = stats.reassembly;
+    vec![
+        ("fragments in", reassembly.fragments),
+        ("packets made of them", reassembly.reassembled),
+        ("never completed", reassembly.expired + reassembly.evicted),
+        ("overlapping", reassembly.overlapping),
+        ("malformed", reassembly.malformed),
+        ("packets cut", stats.packets_cut),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! The way of the packets: device, tap, guard, stack, transports.
+//! The way of the packets: device, tap, fragments, guard, stack, transports.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use pseudotcp_direct::Direct;
 use pseudotcp_masque::Transport;
 use pseudotcp_masque_h2::Client;
-use pseudotcp_packet::Packet;
-use pseudotcp_pipeline::{Direction, Guard, Route, Stack, Tap, splice, stack};
+use pseudotcp_packet::{Packet, reassembly};
+use pseudotcp_pipeline::{Direction, Fragments, Guard, Route, Stack, Tap, splice, stack};
 use pseudotcp_policy::{Rules, RulesBuilder, defaults};
 use pseudotcp_tun::{Counters as TunCounters, TunPort};
 
@@ -21,7 +21,7 @@ type Observer = Box<dyn FnMut(Direction, &Packet)>;
 /// Everything between the device and the proxy.
 pub(super) struct DataPath {
     device: Tap<TunPort, Observer>,
-    stack: Guard<Stack>,
+    stack: Fragments<Guard<Stack>>,
     tun: TunCounters,
     client: Client,
 }
@@ -36,11 +36,17 @@ impl DataPath {
     ) -> Result<Self> {
         let config = stack::Config::for_device(tun.mtu(), tun.has_tcp_offload());
         let stack = Stack::new(config, transport(args, &client)).context("making the stack")?;
+        let (mtu, limit) = (tun.mtu(), stack.icmp_limit());
         let counters = tun.counters();
         let observer: Observer = Box::new(move |way, packet| capture.observe(way, packet));
         Ok(Self {
             device: Tap::new(tun, observer),
-            stack: Guard::new(rules(args), stack),
+            stack: Fragments::new(
+                reassembly::Config::default(),
+                mtu,
+                limit,
+                Guard::new(rules(args), stack),
+            ),
             tun: counters,
             client,
         })

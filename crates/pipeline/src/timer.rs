@@ -4,19 +4,19 @@ use std::time::Instant;
 
 use tokio::time::{Sleep, sleep_until};
 
-/// Wakes the stack when the earliest deadline has come.
+/// Wakes a stage when the earliest deadline has come.
 ///
 /// It is moved only to earlier deadlines; one that has been put off makes a single early wake-up,
 /// after which the timer is set anew. With no deadline nothing is armed.
 #[derive(Debug, Default)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     armed: Option<Instant>,
 }
 
 impl Timer {
     /// Arranges a wake-up of `cx` at `deadline`.
-    pub(super) fn arm(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) {
+    pub(crate) fn arm(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) {
         let Some(deadline) = deadline else {
             self.sleep = None;
             self.armed = None;
