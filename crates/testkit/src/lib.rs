@@ -15,6 +15,7 @@
 //! * [`Link`] is one direction of a wire; [`World`] joins two [`Node`]s by two links and moves
 //!   time from event to event. A test that fails inside a world prints the last packets.
 //! * [`Faulty`] wraps a packet port of the pipeline and mistreats what passes.
+//! * [`script`] plays packet scripts: one rule each, as text, at exact times.
 //! * [`seed`] names the run: every random choice follows from it, and it is printed.
 //! * [`skip`] says why a test cannot run on this machine.
 //!
@@ -45,7 +46,7 @@
 //!
 //! A test of an engine implements [`Node`] for a wrapper of it, in four one-line methods.
 //!
-//! Not published. A runner of packet scripts will live here too.
+//! Not published.
 #![forbid(unsafe_code)]
 
 mod device;
@@ -53,6 +54,7 @@ mod fault;
 mod host;
 mod link;
 mod random;
+pub mod script;
 mod skip;
 mod world;
 
