@@ -7,11 +7,10 @@ use async_trait::async_trait;
 use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Transport};
 use tokio::sync::watch;
 
-use crate::connect::{connect_tcp, connect_udp};
-use crate::datagram::Datagrams;
 use crate::pool::Pool;
+use crate::request::{connect_tcp, connect_udp};
 use crate::state::{State, Stats};
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Datagrams, Tunnel};
 use crate::{Config, ConfigError};
 
 /// A MASQUE client: opens TCP and UDP flows through one proxy. Clones share its connections, which

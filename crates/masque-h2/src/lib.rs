@@ -41,17 +41,11 @@
 mod auth;
 mod client;
 mod config;
-mod connect;
-mod datagram;
+mod connection;
 mod dial;
-mod driver;
-mod inbound;
-mod link;
-mod liveness;
-mod meter;
 mod pool;
+mod request;
 mod state;
-mod tls;
 mod tunnel;
 
 pub use auth::Auth;

@@ -9,7 +9,7 @@ use h2::{Reason, RecvStream};
 use pseudotcp_masque::TunnelError;
 use pseudotcp_masque::capsule::CapsuleError;
 
-use crate::link::{Drain, Link};
+use super::link::{Drain, Link};
 
 /// Why a flow ended other than cleanly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

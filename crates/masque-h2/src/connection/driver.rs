@@ -10,9 +10,9 @@ use h2::client::SendRequest;
 use pseudotcp_masque::cork::{CorkHandle, Corked};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::link::{Drain, Link, Phase};
-use crate::liveness::Liveness;
-use crate::meter::{Meter, Metered};
+use super::link::{Drain, Link, Phase};
+use super::liveness::Liveness;
+use super::meter::{Meter, Metered};
 
 /// A connection's stream, as HTTP/2 sees it.
 pub(crate) type Wire<T> = Corked<Metered<T>>;

@@ -1,5 +1,7 @@
 //! From the proxy's name to a connection that takes flows.
 
+mod tls;
+
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,13 +19,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use self::tls::{ALPN_H2, client_config};
 use crate::Config;
-use crate::driver::{Driver, Ending};
-use crate::link::{Link, Owner, Phase};
-use crate::liveness::Liveness;
-use crate::meter::{Meter, Metered};
+use crate::connection::{Driver, Ending, Link, Liveness, Meter, Metered, Owner, Phase};
 use crate::state::Counters;
-use crate::tls::{ALPN_H2, client_config};
 
 /// How much is written at once at the most, and may wait in user space: 256 KiB.
 const CORK: usize = 256 * 1024;

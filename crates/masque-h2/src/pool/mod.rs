@@ -13,8 +13,8 @@ use pseudotcp_masque::OpenError;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::connection::{Link, Owner, Permit, Phase};
 use crate::dial::{DialError, Dialer, Dialled};
-use crate::link::{Link, Owner, Permit, Phase};
 use crate::state::{Counters, State, count};
 use crate::{Config, ConfigError};
 

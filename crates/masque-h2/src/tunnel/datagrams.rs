@@ -14,11 +14,11 @@ use pseudotcp_masque::proxy_status::FIELD_NAME;
 use pseudotcp_masque::{DatagramStream, TunnelError};
 use tokio::time::Instant;
 
-use crate::connect::Accepted;
-use crate::inbound::{Fault, Inbound, Queue};
-use crate::link::Permit;
+use super::bytes::{MAX_DATA, poll_room};
+use crate::connection::Permit;
+use crate::connection::{Fault, Inbound, Queue};
+use crate::request::Accepted;
 use crate::state::{Counters, count};
-use crate::tunnel::{MAX_DATA, poll_room};
 
 /// How many datagrams wait in one direction at the most.
 const MAX_WAITING: usize = 64;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::meter::Meter;
+use super::meter::Meter;
 
 /// Watches one connection while flows are open on it; arms no timer otherwise.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::*;
-    use crate::meter::Metered;
+    use crate::connection::meter::Metered;
 
     const SILENCE: Duration = Duration::from_secs(3);
     const ANSWER: Duration = Duration::from_secs(2);

@@ -11,9 +11,9 @@ use futures::{Sink, Stream};
 use h2::{Reason, RecvStream, SendStream};
 use pseudotcp_masque::{AbortCode, ByteStream, MAX_CHUNK, TunnelError};
 
-use crate::connect::Accepted;
-use crate::inbound::{Fault, Inbound, Queue};
-use crate::link::Permit;
+use crate::connection::Permit;
+use crate::connection::{Fault, Inbound, Queue};
+use crate::request::Accepted;
 
 /// The most bytes of one DATA frame: with its head it fills a TLS record of 16,384 bytes.
 pub(crate) const MAX_DATA: usize = 16_384 - 9;

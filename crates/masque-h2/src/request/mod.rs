@@ -11,7 +11,7 @@ use pseudotcp_masque::proxy_status::{FIELD_NAME, ProxyStatus};
 use pseudotcp_masque::{OpenError, OpenRequest, Target};
 use tokio::time::{Instant, timeout_at};
 
-use crate::link::Permit;
+use crate::connection::Permit;
 use crate::pool::{Pool, Slot};
 use crate::state::count;
 
