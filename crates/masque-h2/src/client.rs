@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Transport};
 use tokio::sync::watch;
 
-use crate::pool::Pool;
+use crate::pool::{Pool, Wish};
 use crate::request::{connect_tcp, connect_udp};
 use crate::state::{State, Stats};
 use crate::tunnel::{Datagrams, Tunnel};
@@ -38,7 +38,7 @@ impl Client {
     /// [`OpenError::Protocol`] or [`OpenError::ProxyGone`] at once where the proxy is there and is
     /// not what it should be (no HTTP/2, the wrong certificate). The source tells more.
     pub async fn ready(&self, deadline: Instant) -> Result<(), OpenError> {
-        self.pool.acquire(None, deadline.into()).await.map(drop)
+        self.pool.acquire(Wish::default(), deadline.into()).await.map(drop)
     }
 
     /// How the client stands to its proxy, to be watched.
@@ -46,7 +46,16 @@ impl Client {
         self.pool.state.subscribe()
     }
 
-    /// The address of the proxy's end of the newest connection; `None` before the first.
+    /// To be called when the machine's network has changed: every connection is probed at once, and
+    /// another one dialled beside them. Flows of those that answer go on; the flows of those that do
+    /// not hear of it within the answer limit of [`Config::liveness`], instead of after the silence
+    /// and the answer limit.
+    pub fn network_changed(&self) {
+        self.pool.network_changed();
+    }
+
+    /// The address of the proxy's end of the newest connection; `None` before the first, and behind
+    /// a hop.
     pub fn proxy_address(&self) -> Option<SocketAddr> {
         self.pool.address()
     }

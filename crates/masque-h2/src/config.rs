@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use http::Uri;
 use pseudotcp_masque::template::{Template, TemplateError};
-use pseudotcp_masque::{Source, Target};
+use pseudotcp_masque::{Source, Target, Transport};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 
 use crate::auth::{Auth, Headers};
 
 /// Called with every socket before it connects (Android's `VpnService.protect`, for instance).
 pub type Protect = Arc<dyn Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync>;
+
+/// Which targets want connections with few flows.
+pub(crate) type LowLatency = Arc<dyn Fn(&Target) -> bool + Send + Sync>;
 
 /// The largest window that HTTP/2 knows (RFC 9113 §6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
@@ -76,6 +79,9 @@ pub struct Config {
     pub(crate) udp_template: Template,
     pub(crate) protect: Option<Protect>,
     pub(crate) mark: Option<u32>,
+    pub(crate) device: Option<String>,
+    pub(crate) through: Option<Arc<dyn Transport>>,
+    pub(crate) low_latency: Option<LowLatency>,
     pub(crate) socket_buffer: Option<usize>,
     pub(crate) dial_timeout: Duration,
     pub(crate) open_timeout: Duration,
@@ -84,6 +90,7 @@ pub struct Config {
     pub(crate) stream_window: u32,
     pub(crate) connection_window: u32,
     pub(crate) max_connections: usize,
+    pub(crate) flows_per_connection: usize,
 }
 
 impl Config {
@@ -101,6 +108,9 @@ impl Config {
             headers: Headers::default(),
             protect: None,
             mark: None,
+            device: None,
+            through: None,
+            low_latency: None,
             socket_buffer: None,
             dial_timeout: Duration::from_secs(10),
             open_timeout: Duration::from_secs(30),
@@ -109,11 +119,13 @@ impl Config {
             stream_window: 16 << 20,
             connection_window: 64 << 20,
             max_connections: 256,
+            flows_per_connection: usize::MAX,
         })
     }
 
-    /// Dials these addresses in their order, instead of looking the host's name up at each dial: for
-    /// callers whose own look-ups may not work while the proxy is away. Default: none.
+    /// Dials these addresses before the host's name is looked up, and looks it up only when none of
+    /// them answers: for callers whose own look-ups may not work while the proxy is away.
+    /// Default: none.
     #[must_use]
     pub fn addresses(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.addresses = addresses.into_iter().collect();
@@ -199,6 +211,33 @@ impl Config {
         self
     }
 
+    /// Sends through this network interface only (`SO_BINDTODEVICE`, Linux and Android).
+    #[must_use]
+    pub fn device(mut self, name: &str) -> Self {
+        self.device = Some(name.to_owned());
+        self
+    }
+
+    /// Reaches this proxy through another transport, for instance the client of another proxy: each
+    /// connection is a TCP flow of that one, and has its own TLS, credentials and trust. Any number
+    /// of hops can be chained so.
+    ///
+    /// Addresses and socket options of this configuration have no effect then: the hop looks up the
+    /// name, and owns the sockets.
+    #[must_use]
+    pub fn through(mut self, hop: Arc<dyn Transport>) -> Self {
+        self.through = Some(hop);
+        self
+    }
+
+    /// Gives the targets for which this holds connections with fewer than five flows, so that they
+    /// wait behind little. Default: none.
+    #[must_use]
+    pub fn low_latency(mut self, holds: impl Fn(&Target) -> bool + Send + Sync + 'static) -> Self {
+        self.low_latency = Some(Arc::new(holds));
+        self
+    }
+
     /// Sets `SO_RCVBUF` and `SO_SNDBUF`, in bytes. Unset by default: the kernel then tunes them to
     /// the path, which a fixed value switches off.
     #[must_use]
@@ -257,6 +296,14 @@ impl Config {
         self
     }
 
+    /// How many flows one connection carries at most, where the proxy announces more than it bears.
+    /// Default: as many as it announces, but for the last; at least 1.
+    #[must_use]
+    pub fn flows_per_connection(mut self, flows: usize) -> Self {
+        self.flows_per_connection = flows.max(1);
+        self
+    }
+
     /// `host:port` of the proxy, IPv6 in brackets.
     pub(crate) fn authority(&self) -> String {
         authority(&self.host, self.port)
@@ -275,6 +322,7 @@ impl fmt::Debug for Config {
             .field("server_name", &self.server_name)
             .field("trust", &trust)
             .field("headers", &self.headers)
+            .field("through a hop", &self.through.is_some())
             .finish_non_exhaustive()
     }
 }

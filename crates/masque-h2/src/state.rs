@@ -13,6 +13,12 @@ pub enum State {
     Connecting,
     /// At least one connection takes flows.
     Connected,
+    /// There are connections, but not all is well: none of them answers a probe just now, or
+    /// another one that is wanted cannot be made.
+    Degraded {
+        /// What is wrong, for people; holds no secret.
+        cause: String,
+    },
     /// The connection was lost, and another is being made.
     Reconnecting,
     /// The last dials failed, and none is under way; the next flow tries again.
@@ -28,6 +34,7 @@ impl fmt::Display for State {
             Self::Idle => f.write_str("idle"),
             Self::Connecting => f.write_str("connecting"),
             Self::Connected => f.write_str("connected"),
+            Self::Degraded { cause } => write!(f, "degraded: {cause}"),
             Self::Reconnecting => f.write_str("reconnecting"),
             Self::Failed { cause } => write!(f, "failed: {cause}"),
         }

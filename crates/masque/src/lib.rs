@@ -42,7 +42,7 @@
 //! ([`varint`]), RFC 9298 §2 ([`template`]) and RFC 9209 ([`proxy_status`]).
 //!
 //! Features: `conformance` adds the test suite that every transport must pass; `cork` the write
-//! buffer that HTTP/2 connections want below them.
+//! buffer that HTTP/2 connections want below them; `io` the way from tunnels to byte streams and back.
 #![forbid(unsafe_code)]
 
 pub mod bytestream;
@@ -53,6 +53,8 @@ pub mod conformance;
 pub mod cork;
 pub mod datagram;
 mod error;
+#[cfg(feature = "io")]
+pub mod io;
 pub mod proxy_status;
 mod target;
 pub mod template;

@@ -112,7 +112,12 @@ where
         if let Poll::Ready(Err(error)) = self.cork.poll_drain(cx) {
             return Poll::Ready(Ending::Write(error));
         }
-        self.liveness.poll_dead(cx, self.link.active() > 0, &self.meter).map(|()| Ending::Dead)
+        if self.link.take_probe() {
+            self.liveness.probe(cx, &self.meter);
+        }
+        let dead = self.liveness.poll_dead(cx, self.link.active() > 0, &self.meter);
+        self.link.doubt(self.liveness.is_doubting());
+        dead.map(|()| Ending::Dead)
     }
 }
 

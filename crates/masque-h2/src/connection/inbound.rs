@@ -66,7 +66,7 @@ pub(crate) trait Queue: Send + 'static {
     }
 }
 
-/// One flow's receiving half.
+/// One flow's receiving half. What a queue holds and has not released counts as held on the link.
 pub(crate) struct Inbound<Q> {
     link: Arc<Link>,
     /// Whether the stream is on the driver's list.
@@ -101,6 +101,7 @@ impl<Q: Queue> Inbound<Q> {
     ) -> Poll<Option<Result<Bytes, TunnelError>>> {
         let mut state = self.lock();
         if let Some((item, released)) = state.queue.pop() {
+            self.link.let_go(released);
             state.release(released);
             return Poll::Ready(Some(Ok(item)));
         }
@@ -135,6 +136,7 @@ impl<Q: Queue> Inbound<Q> {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         while let Some((_, released)) = state.queue.pop() {
+            self.link.let_go(released);
             state.release(released);
         }
         state.end.get_or_insert(Err(Fault::Reset));
@@ -157,17 +159,23 @@ impl<Q: Queue> State<Q> {
     }
 
     /// Takes what has arrived; tells whether there was anything.
-    fn take_arrived(&mut self, cx: &mut Context<'_>) -> bool {
+    fn take_arrived(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
         let mut changed = false;
         while self.end.is_none()
             && let Some(recv) = &mut self.recv
             && let Poll::Ready(arrived) = recv.poll_data(cx)
         {
             match arrived {
-                Some(Ok(chunk)) => match self.queue.push(chunk) {
-                    Ok(released) => self.release(released),
-                    Err(fault) => self.end = Some(Err(fault)),
-                },
+                Some(Ok(chunk)) => {
+                    let length = chunk.len();
+                    match self.queue.push(chunk) {
+                        Ok(released) => {
+                            link.hold(length - released);
+                            self.release(released);
+                        }
+                        Err(fault) => self.end = Some(Err(fault)),
+                    }
+                }
                 Some(Err(error)) => self.end = Some(Err(self.queue.judge(error))),
                 None => match self.queue.finish(recv, cx) {
                     Poll::Ready(end) => self.end = Some(end),
@@ -185,7 +193,7 @@ impl<Q: Queue> Drain for Inbound<Q> {
         self.listed.store(false, Ordering::SeqCst);
         let waker = Waker::from(Arc::clone(&self));
         let mut state = self.lock();
-        let changed = state.take_arrived(&mut Context::from_waker(&waker));
+        let changed = state.take_arrived(&self.link, &mut Context::from_waker(&waker));
         let reader = if changed { state.reader.take() } else { None };
         drop(state);
         if let Some(reader) = reader {

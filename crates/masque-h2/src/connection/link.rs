@@ -9,6 +9,9 @@ use tokio::sync::watch;
 
 use super::driver::Ending;
 
+/// How many flows a connection carries where the peer sets no limit.
+const UNLIMITED: usize = 1 << 20;
+
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -30,8 +33,14 @@ pub(crate) trait Drain: Send + Sync {
 
 /// Who keeps the connections.
 pub(crate) trait Owner: Send + Sync {
-    /// There is room for more flows.
+    /// There may be room for more flows.
     fn room(&self);
+
+    /// The connection's last flow has ended.
+    fn idle(&self, link: &Link);
+
+    /// The connection began to leave a probe unanswered, or answers again.
+    fn doubted(&self, link: &Link);
 
     /// The connection takes no new flows, or is over.
     fn left(&self, link: &Link);
@@ -40,12 +49,18 @@ pub(crate) trait Owner: Send + Sync {
 /// The shared part of one connection.
 pub(crate) struct Link {
     pub(crate) id: u64,
-    pub(crate) address: SocketAddr,
+    /// The proxy's end; unknown behind a hop.
+    pub(crate) address: Option<SocketAddr>,
     phase: watch::Sender<Phase>,
-    /// Flows open, and how many the peer allows.
+    /// Flows open, how many the peer allows, and how many we ask for at the most.
     active: AtomicUsize,
     limit: AtomicUsize,
+    cap: usize,
+    /// Bytes received that no flow's owner has taken yet.
+    held: AtomicUsize,
     extended_connect: AtomicBool,
+    doubted: AtomicBool,
+    probe: AtomicBool,
     owner: Weak<dyn Owner>,
     ending: OnceLock<Arc<Ending>>,
     woken: Mutex<Vec<Arc<dyn Drain>>>,
@@ -56,14 +71,23 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(id: u64, address: SocketAddr, owner: Weak<dyn Owner>) -> Arc<Self> {
+    pub(crate) fn new(
+        id: u64,
+        address: Option<SocketAddr>,
+        cap: usize,
+        owner: Weak<dyn Owner>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             address,
             phase: watch::Sender::new(Phase::Starting),
             active: AtomicUsize::new(0),
             limit: AtomicUsize::new(0),
+            cap,
+            held: AtomicUsize::new(0),
             extended_connect: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
+            probe: AtomicBool::new(false),
             owner,
             ending: OnceLock::new(),
             woken: Mutex::new(Vec::new()),
@@ -119,8 +143,15 @@ impl Link {
         self.extended_connect.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
+    /// How many flows we open at the most: never the peer's last slot, where there is another.
+    pub(crate) fn usable(&self) -> usize {
+        let limit = self.limit.load(Ordering::Relaxed);
+        limit.saturating_sub(1).max(limit.min(1)).min(self.cap).min(UNLIMITED)
+    }
+
+    /// How many more flows we may open now.
+    pub(crate) fn free(&self) -> usize {
+        self.usable().saturating_sub(self.active())
     }
 
     pub(crate) fn active(&self) -> usize {
@@ -129,8 +160,8 @@ impl Link {
 
     /// Takes one of the peer's streams, if one is free.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Permit> {
-        let limit = self.limit();
-        let grow = |active| (active < limit).then_some(active + 1);
+        let usable = self.usable();
+        let grow = |active| (active < usable).then_some(active + 1);
         let open = self.phase() == Phase::Open;
         (open && self.active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).is_ok())
             .then(|| Permit(Arc::clone(self)))
@@ -140,6 +171,49 @@ impl Link {
         if let Some(owner) = self.owner.upgrade() {
             owner.room();
         }
+    }
+
+    /// Bytes received that no flow's owner has taken yet.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that wait for a flow's owner.
+    pub(crate) fn hold(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes bytes off the count of those that wait.
+    pub(crate) fn let_go(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Has the driver probe at once whether the peer still answers; until it does, the connection is
+    /// in doubt.
+    pub(crate) fn probe(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
+        self.probe.store(true, Ordering::Relaxed);
+        self.driver.wake();
+    }
+
+    /// Whether a probe is wanted; asked once for each.
+    pub(crate) fn take_probe(&self) -> bool {
+        self.probe.load(Ordering::Relaxed) && self.probe.swap(false, Ordering::Relaxed)
+    }
+
+    /// Says whether the peer leaves a probe unanswered.
+    pub(crate) fn doubt(&self, doubted: bool) {
+        if self.doubted.load(Ordering::Relaxed) != doubted {
+            self.doubted.store(doubted, Ordering::Relaxed);
+            if let Some(owner) = self.owner.upgrade() {
+                owner.doubted(self);
+            }
+        }
+    }
+
+    /// Whether the peer leaves a probe unanswered.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
     }
 
     /// Has the driver give the connection up.
@@ -204,7 +278,12 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
-        self.0.room();
+        let last = self.0.active.fetch_sub(1, Ordering::Relaxed) == 1;
+        if let Some(owner) = self.0.owner.upgrade() {
+            owner.room();
+            if last {
+                owner.idle(&self.0);
+            }
+        }
     }
 }

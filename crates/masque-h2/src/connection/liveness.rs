@@ -9,7 +9,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::meter::Meter;
 
-/// Watches one connection while flows are open on it; arms no timer otherwise.
+/// Watches one connection while flows are open on it, or while a probe that somebody asked for is
+/// under way; arms no timer otherwise.
 #[derive(Debug)]
 pub(crate) struct Liveness {
     silence: Duration,
@@ -17,6 +18,8 @@ pub(crate) struct Liveness {
     ping: Option<PingPong>,
     phase: Phase,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether a probe was asked for and nothing has been heard since.
+    asked: bool,
     read: u64,
     written: u64,
 }
@@ -29,12 +32,14 @@ enum Phase {
     Listening(Instant),
     /// A PING went out, or the peer took bytes that were queued before it, then.
     Probing(Instant),
+    /// The same, and the answer is overdue by now.
+    Doubting(Instant),
 }
 
 impl Liveness {
     pub(crate) fn new(silence: Duration, answer: Duration, ping: Option<PingPong>) -> Self {
         let phase = Phase::Resting;
-        Self { silence, answer, ping, phase, timer: None, read: 0, written: 0 }
+        Self { silence, answer, ping, phase, timer: None, asked: false, read: 0, written: 0 }
     }
 
     /// Ready when the connection must be taken for dead. To be called after each poll of the
@@ -53,24 +58,45 @@ impl Liveness {
                     return Poll::Pending;
                 }
                 Phase::Listening(since) => since + self.silence,
-                Phase::Probing(since) => since + self.answer,
+                Phase::Probing(since) => since + self.answer / 2,
+                Phase::Doubting(since) => since + self.answer,
             };
             ready!(self.poll_timer(cx, due));
-            if let Phase::Probing(_) = self.phase {
-                return Poll::Ready(());
+            match self.phase {
+                Phase::Doubting(_) => return Poll::Ready(()),
+                Phase::Probing(since) => self.phase = Phase::Doubting(since),
+                Phase::Resting | Phase::Listening(_) => {
+                    self.send_ping(cx);
+                    self.phase = Phase::Probing(Instant::now());
+                }
             }
-            self.send_ping(cx);
         }
+    }
+
+    /// Sends a PING now, whatever was heard before; until something is heard again the connection is
+    /// in doubt.
+    pub(crate) fn probe(&mut self, cx: &mut Context<'_>, meter: &Meter) {
+        self.asked = true;
+        self.read = meter.read();
+        self.send_ping(cx);
+        self.phase = Phase::Doubting(Instant::now());
+    }
+
+    /// Whether an answer is overdue, or a probe that somebody asked for unanswered.
+    pub(crate) fn is_doubting(&self) -> bool {
+        matches!(self.phase, Phase::Doubting(_))
     }
 
     fn observe(&mut self, flows_open: bool, meter: &Meter) {
         let heard = std::mem::replace(&mut self.read, meter.read()) != meter.read();
         let taken = std::mem::replace(&mut self.written, meter.written()) != meter.written();
+        self.asked &= !heard;
         self.phase = match self.phase {
-            _ if !flows_open => Phase::Resting,
+            _ if !flows_open && !self.asked => Phase::Resting,
             Phase::Resting => Phase::Listening(Instant::now()),
             _ if heard => Phase::Listening(Instant::now()),
             Phase::Probing(_) if taken => Phase::Probing(Instant::now()),
+            Phase::Doubting(_) if taken => Phase::Doubting(Instant::now()),
             phase => phase,
         };
     }
@@ -98,7 +124,6 @@ impl Liveness {
             let _answered = ping.poll_pong(cx);
             let _unanswered = ping.send_ping(Ping::opaque());
         }
-        self.phase = Phase::Probing(Instant::now());
     }
 }
 

@@ -1,6 +1,8 @@
 //! The connections: as few as carry the flows, made when wanted, replaced when lost.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+mod redial;
+mod shelf;
+
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,19 +15,21 @@ use pseudotcp_masque::OpenError;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use self::redial::{keep_dialling, pause_after};
+use self::shelf::{Failure, Shelf};
 use crate::connection::{Link, Owner, Permit, Phase};
-use crate::dial::{DialError, Dialer, Dialled};
+use crate::dial::{Connection, DialError, Dialer};
 use crate::state::{Counters, State, count};
 use crate::{Config, ConfigError};
 
-/// The pause after the first failed dial; it doubles with each.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-
-/// The longest pause: a proxy that returns serves those who wait within a second.
-const LONGEST_PAUSE: Duration = Duration::from_millis(800);
-
 /// How long the verdict holds that the proxy is not what it should be.
 const VERDICT: Duration = Duration::from_secs(1);
+
+/// How long nobody dials ahead after a dial has failed while other connections work.
+const AHEAD_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long a connection beyond the first stays open without a flow.
+const LINGER: Duration = Duration::from_secs(15);
 
 /// How often a lost connection is dialled while no flow waits for it.
 const UNWANTED_DIALS: u32 = 10;
@@ -39,6 +43,15 @@ pub(crate) struct Slot {
     pub(crate) permit: Permit,
 }
 
+/// What a flow asks of its connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish {
+    /// Not this one, on which it has failed.
+    pub(crate) avoided: Option<u64>,
+    /// One with few other flows.
+    pub(crate) low_latency: bool,
+}
+
 /// All connections of a client.
 pub(crate) struct Pool {
     me: Weak<Self>,
@@ -48,33 +61,9 @@ pub(crate) struct Pool {
     /// Flows that wait for room, and how to wake them.
     waiting: AtomicUsize,
     changed: Notify,
+    /// The network has changed: whoever dials begins anew.
+    network: Notify,
     shelf: Mutex<Shelf>,
-}
-
-#[derive(Default)]
-struct Shelf {
-    connections: Vec<Dialled>,
-    dialling: usize,
-    failure: Option<Failure>,
-    address: Option<SocketAddr>,
-}
-
-/// Why the last dial failed.
-struct Failure {
-    cause: Arc<DialError>,
-    /// Until then nobody tries again.
-    until: Instant,
-}
-
-impl Failure {
-    fn error(&self) -> OpenError {
-        let source = Box::new(Arc::clone(&self.cause));
-        if self.cause.is_protocol() {
-            OpenError::Protocol(source)
-        } else {
-            OpenError::ProxyGone(Some(source))
-        }
-    }
 }
 
 impl Pool {
@@ -88,6 +77,7 @@ impl Pool {
             state: watch::Sender::new(State::Idle),
             waiting: AtomicUsize::new(0),
             changed: Notify::new(),
+            network: Notify::new(),
             shelf: Mutex::default(),
         }))
     }
@@ -100,20 +90,16 @@ impl Pool {
         self.shelf().address
     }
 
-    /// Room for a flow on a connection other than `avoided`; waits for one until `deadline`.
-    pub(crate) async fn acquire(
-        &self,
-        avoided: Option<u64>,
-        deadline: Instant,
-    ) -> Result<Slot, OpenError> {
-        if let Some(slot) = self.find(avoided) {
+    /// Room for a flow; waits for it until `deadline`.
+    pub(crate) async fn acquire(&self, wish: Wish, deadline: Instant) -> Result<Slot, OpenError> {
+        if let Some(slot) = self.find(wish) {
             return Ok(slot);
         }
         let _waiting = Waiting::new(&self.waiting);
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            if let Some(slot) = self.find(avoided) {
+            if let Some(slot) = self.find(wish) {
                 // There may be room for the next who waits, too.
                 self.room();
                 return Ok(slot);
@@ -125,10 +111,15 @@ impl Pool {
         }
     }
 
-    fn find(&self, avoided: Option<u64>) -> Option<Slot> {
-        let shelf = self.shelf();
-        let mut allowed = shelf.connections.iter().filter(|c| Some(c.link.id) != avoided);
-        allowed.find_map(|c| Some(Slot { permit: c.link.admit()?, send: c.send.clone() }))
+    fn find(&self, wish: Wish) -> Option<Slot> {
+        let mut shelf = self.shelf();
+        let may_grow = shelf.may_grow(self.config().max_connections);
+        let window = self.config().connection_window as usize;
+        let slot = shelf.take(wish, may_grow, window)?;
+        if may_grow && shelf.dialling == 0 && shelf.runs_short() {
+            self.start_dialling(&mut shelf);
+        }
+        Some(slot)
     }
 
     /// Sees to it that connections are dialled for those who wait.
@@ -137,10 +128,11 @@ impl Pool {
         if shelf.dialling == 0
             && let Some(failure) = &shelf.failure
             && failure.until > Instant::now()
+            && shelf.connections.is_empty()
         {
             return Err(failure.error());
         }
-        let room_each = shelf.connections.first().map_or(usize::MAX, |c| c.link.limit()).max(1);
+        let room_each = shelf.room_each().unwrap_or(usize::MAX).max(1);
         let wanted = self.waiting.load(Ordering::Relaxed).div_ceil(room_each).min(PARALLEL_DIALS);
         while shelf.dialling < wanted
             && shelf.connections.len() + shelf.dialling < self.config().max_connections
@@ -156,12 +148,31 @@ impl Pool {
         tokio::spawn(keep_dialling(Weak::clone(&self.me)));
     }
 
+    /// The network has changed: what is open is probed at once, and dials begin anew. A connection
+    /// takes new flows again when it answers; until then they have a fresh one.
+    pub(crate) fn network_changed(&self) {
+        let mut shelf = self.shelf();
+        shelf.failure = None;
+        let links = shelf.links();
+        for link in &links {
+            link.probe();
+        }
+        if shelf.dialling == 0 && (!links.is_empty() || self.is_wanted()) {
+            self.start_dialling(&mut shelf);
+        }
+        self.publish(&shelf);
+        drop(shelf);
+        self.network.notify_waiters();
+    }
+
     /// Takes the result of a dial; tells how long to pause before the next, if there shall be one.
-    fn settle(&self, dialled: Result<Dialled, DialError>, dials: u32) -> Option<Duration> {
+    fn settle(&self, dialled: Result<Connection, DialError>, dials: u32) -> Option<Duration> {
         let mut shelf = self.shelf();
         let pause = match dialled {
             Ok(connection) => {
-                self.add(&mut shelf, connection);
+                count(&self.counters.connections_opened, 1);
+                tracing::info!(proxy = self.name(&connection.link), "connected to the proxy");
+                shelf.add(connection);
                 None
             }
             Err(error) => self.fail(&mut shelf, error, dials),
@@ -174,17 +185,6 @@ impl Pool {
         pause
     }
 
-    fn add(&self, shelf: &mut Shelf, connection: Dialled) {
-        count(&self.counters.connections_opened, 1);
-        let address = connection.link.address;
-        tracing::info!(%address, "connected to the proxy");
-        shelf.address = Some(address);
-        shelf.failure = None;
-        shelf.connections.push(connection);
-        // One that ended meanwhile was not on the shelf to be taken off.
-        shelf.connections.retain(|c| c.link.phase() == Phase::Open);
-    }
-
     fn fail(&self, shelf: &mut Shelf, error: DialError, dials: u32) -> Option<Duration> {
         count(&self.counters.dials_failed, 1);
         if shelf.failure.is_none() {
@@ -193,8 +193,12 @@ impl Pool {
             tracing::debug!(%error, "still cannot reach the proxy");
         }
         let lasting = error.is_lasting();
-        let until = Instant::now() + if lasting { VERDICT } else { Duration::ZERO };
-        shelf.failure = Some(Failure { cause: Arc::new(error), until });
+        let hold = match (shelf.connections.is_empty(), lasting) {
+            (false, _) => AHEAD_AGAIN,
+            (true, true) => VERDICT,
+            (true, false) => Duration::ZERO,
+        };
+        shelf.failure = Some(Failure::new(error, hold));
         let wanted = self.is_wanted() || (dials < UNWANTED_DIALS && shelf.is_alone());
         (wanted && !lasting).then(|| pause_after(dials))
     }
@@ -215,14 +219,7 @@ impl Pool {
     }
 
     fn publish(&self, shelf: &Shelf) {
-        let before = shelf.address.is_some();
-        let state = match &shelf.failure {
-            _ if !shelf.connections.is_empty() => State::Connected,
-            _ if shelf.dialling > 0 && before => State::Reconnecting,
-            _ if shelf.dialling > 0 => State::Connecting,
-            Some(failure) => State::Failed { cause: failure.cause.to_string() },
-            None => State::Idle,
-        };
+        let state = shelf.state();
         self.state.send_if_modified(|current| {
             let news = *current != state;
             *current = state;
@@ -230,24 +227,13 @@ impl Pool {
         });
     }
 
+    /// The proxy, as the log names it.
+    fn name(&self, link: &Link) -> String {
+        link.address.map_or_else(|| self.config().authority(), |address| address.to_string())
+    }
+
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Shelf {
-    /// Why no room was found in time.
-    fn nothing_free(&self) -> OpenError {
-        match &self.failure {
-            _ if !self.connections.is_empty() => OpenError::Overloaded { retry_after: None },
-            Some(failure) => failure.error(),
-            None => OpenError::ProxyGone(None),
-        }
-    }
-
-    /// Whether there is no connection, and one dial at the most.
-    fn is_alone(&self) -> bool {
-        self.connections.is_empty() && self.dialling <= 1
     }
 }
 
@@ -258,16 +244,31 @@ impl Owner for Pool {
         }
     }
 
+    fn idle(&self, _: &Link) {
+        let mut shelf = self.shelf();
+        if !shelf.tidying && shelf.has_needless() {
+            shelf.tidying = true;
+            tokio::spawn(close_needless(Weak::clone(&self.me)));
+        }
+    }
+
+    fn doubted(&self, link: &Link) {
+        self.publish(&self.shelf());
+        if !link.is_doubted() {
+            self.changed.notify_waiters();
+            self.idle(link);
+        }
+    }
+
     fn left(&self, link: &Link) {
         let busy = link.active() > 0;
         if link.phase() == Phase::Closed && busy {
             count(&self.counters.connections_lost, 1);
-            tracing::warn!(address = %link.address, cause = %link.ending(), "connection lost");
+            let cause = link.ending();
+            tracing::warn!(proxy = self.name(link), %cause, "connection lost");
         }
         let mut shelf = self.shelf();
-        let before = shelf.connections.len();
-        shelf.connections.retain(|c| c.link.id != link.id);
-        let last = shelf.connections.len() < before && shelf.connections.is_empty();
+        let last = shelf.remove(link);
         if last && shelf.dialling == 0 && (busy || self.is_wanted()) {
             self.start_dialling(&mut shelf);
         }
@@ -275,29 +276,16 @@ impl Owner for Pool {
     }
 }
 
-/// Dials until there is a connection, or nobody wants one any more. No lock is held meanwhile.
-async fn keep_dialling(pool: Weak<Pool>) {
-    let mut dials = 0;
-    loop {
-        let Some(live) = pool.upgrade() else { return };
-        let owner: Weak<dyn Owner> = Weak::<Pool>::clone(&pool);
-        let dialled = live.dialer.dial(owner).await;
-        dials += 1;
-        let Some(pause) = live.settle(dialled, dials) else { return };
-        drop(live);
-        sleep(pause).await;
-        if pool.upgrade().is_none_or(|live| !live.goes_on()) {
-            return;
-        }
-    }
-}
-
-/// The pause after so many failed dials: growing, and between a half and the whole at random, so
-/// that clients do not return all at once.
-fn pause_after(dials: u32) -> Duration {
-    let whole = FIRST_PAUSE.saturating_mul(1 << dials.saturating_sub(1).min(10)).min(LONGEST_PAUSE);
-    let [random, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
-    whole / 2 + whole / 2 * u32::from(random) / u32::from(u8::MAX)
+/// After a while, closes the connections that have become needless: flows come and go in bursts.
+async fn close_needless(pool: Weak<Pool>) {
+    sleep(LINGER).await;
+    let Some(pool) = pool.upgrade() else { return };
+    let mut shelf = pool.shelf();
+    shelf.tidying = false;
+    let needless = shelf.take_needless();
+    drop(shelf);
+    // Let go outside the lock: it tells the drivers.
+    drop(needless);
 }
 
 /// Counts one flow that waits.

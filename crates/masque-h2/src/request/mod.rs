@@ -12,7 +12,7 @@ use pseudotcp_masque::{OpenError, OpenRequest, Target};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connection::Permit;
-use crate::pool::{Pool, Slot};
+use crate::pool::{Pool, Slot, Wish};
 use crate::state::count;
 
 /// How often one flow is tried, each time on another connection.
@@ -82,10 +82,12 @@ async fn open_by(
     http: &Request<()>,
     deadline: Instant,
 ) -> Result<Accepted, OpenError> {
-    let mut avoided = None;
+    let low_latency =
+        pool.config().low_latency.as_ref().is_some_and(|holds| holds(&request.target));
+    let mut wish = Wish { avoided: None, low_latency };
     let mut tries = 0;
     loop {
-        let slot = pool.acquire(avoided, deadline).await?;
+        let slot = pool.acquire(wish, deadline).await?;
         let id = slot.permit.link().id;
         let tried = timeout_at(deadline, exchange(slot, http.clone(), &request.target)).await;
         tries += 1;
@@ -93,7 +95,7 @@ async fn open_by(
             Ok(Ok(accepted)) => return Ok(accepted),
             Ok(Err(Failure::Unprocessed(_))) if tries < TRIES => {
                 count(&pool.counters.opens_retried, 1);
-                avoided = Some(id);
+                wish.avoided = Some(id);
             }
             Ok(Err(Failure::Unprocessed(error) | Failure::Final(error))) => return Err(error),
             Err(_) => return Err(OpenError::TimedOut),

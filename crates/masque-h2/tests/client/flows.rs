@@ -1,12 +1,10 @@
 //! TCP flows through a well-behaved proxy.
 
-mod support;
-
+use crate::support::{Proxy, accept, echo, open, refuse, send_all, soon};
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use pseudotcp_masque::{AbortCode, OpenError, TunnelError};
 use pseudotcp_masque_h2::State;
-use support::{Proxy, accept, echo, open, refuse, send_all, soon};
 
 #[tokio::test]
 async fn bytes_go_there_and_back() {
@@ -195,10 +193,10 @@ async fn a_proxy_that_never_answers_costs_the_deadline() {
     })
     .await;
     let client = proxy.client();
-    soon(client.ready(support::deadline())).await.unwrap();
+    soon(client.ready(crate::support::deadline())).await.unwrap();
     let short = std::time::Duration::from_millis(50);
     let deadline = (tokio::time::Instant::now() + short).into_std();
-    let request = support::request("silent.test").with_deadline(deadline);
+    let request = crate::support::request("silent.test").with_deadline(deadline);
     let outcome = soon(pseudotcp_masque::Transport::open_tcp(&client, request)).await;
     assert!(matches!(outcome.map(drop), Err(OpenError::TimedOut)));
 }

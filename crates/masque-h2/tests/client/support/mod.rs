@@ -1,5 +1,4 @@
 //! A proxy whose every move is scripted.
-#![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod raw;
 
@@ -10,16 +9,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::{Request, Response};
-use pseudotcp_masque::{ByteTunnel, OpenError, OpenRequest, Target, Transport as _};
+use pseudotcp_masque::io::IoTunnel;
+use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Target, Transport};
 use pseudotcp_masque_h2::{Client, Config};
 use rcgen::CertifiedKey;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -27,7 +30,12 @@ use tokio_rustls::server::TlsStream;
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) type Tls = TlsStream<TcpStream>;
+/// What a connection is made of: a socket, or a pipe in memory.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+pub(crate) type Tls = TlsStream<Box<dyn Wire>>;
 pub(crate) type Playing = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Play = Arc<dyn Fn(Tls) -> Playing + Send + Sync>;
 
@@ -72,10 +80,64 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     pub(crate) identity: Identity,
     pub(crate) accepted: Arc<AtomicUsize>,
-    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    tasks: Tasks,
+    /// The only way to a proxy in memory.
+    pipes: Option<Arc<dyn Transport>>,
+}
+
+type Tasks = Arc<Mutex<Vec<JoinHandle<()>>>>;
+
+/// How many bytes a pipe in memory holds.
+const PIPE: usize = 1 << 20;
+
+/// Leads every TCP flow to a proxy in memory.
+struct Pipes {
+    acceptor: TlsAcceptor,
+    play: Play,
+    accepted: Arc<AtomicUsize>,
+    tasks: Tasks,
+}
+
+#[async_trait]
+impl Transport for Pipes {
+    async fn open_tcp(&self, _: OpenRequest) -> Result<ByteTunnel, OpenError> {
+        let (near, far) = tokio::io::duplex(PIPE);
+        self.accepted.fetch_add(1, Ordering::SeqCst);
+        let playing = tokio::spawn(accept_tls(self.acceptor.clone(), far, Arc::clone(&self.play)));
+        self.tasks.lock().unwrap().push(playing);
+        Ok(Box::new(IoTunnel::new(near, Bytes::new())))
+    }
+
+    async fn open_udp(&self, _: OpenRequest) -> Result<DatagramTunnel, OpenError> {
+        Err(OpenError::Denied)
+    }
+}
+
+async fn accept_tls(acceptor: TlsAcceptor, wire: impl Wire + 'static, play: Play) {
+    let wire: Box<dyn Wire> = Box::new(wire);
+    if let Ok(tls) = acceptor.accept(wire).await {
+        play(tls).await;
+    }
 }
 
 impl Proxy {
+    /// Plays `play` with each TLS connection, without any socket: tests may run in virtual time.
+    pub(crate) fn in_memory<F>(play: impl Fn(Tls) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let identity = Identity::new(&[b"h2"]);
+        let (accepted, tasks) = (Arc::default(), Tasks::default());
+        let pipes = Pipes {
+            acceptor: TlsAcceptor::from(Arc::clone(&identity.server)),
+            play: Arc::new(move |tls| Box::pin(play(tls))),
+            accepted: Arc::clone(&accepted),
+            tasks: Arc::clone(&tasks),
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 443));
+        Self { address, identity, accepted, tasks, pipes: Some(Arc::new(pipes)) }
+    }
+
     /// Plays `play` with each TLS connection.
     pub(crate) async fn start<F>(play: impl Fn(Tls) -> F + Send + Sync + 'static) -> Self
     where
@@ -95,7 +157,8 @@ impl Proxy {
     {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let proxy = Self { address, identity, accepted: Arc::default(), tasks: Arc::default() };
+        let (accepted, tasks) = (Arc::default(), Tasks::default());
+        let proxy = Self { address, identity, accepted, tasks, pipes: None };
         let play: Play = Arc::new(move |tls| Box::pin(play(tls)));
         let acceptor = TlsAcceptor::from(Arc::clone(&proxy.identity.server));
         let (accepted, tasks) = (Arc::clone(&proxy.accepted), Arc::clone(&proxy.tasks));
@@ -103,12 +166,7 @@ impl Proxy {
             while let Ok((tcp, _)) = listener.accept().await {
                 accepted.fetch_add(1, Ordering::SeqCst);
                 tcp.set_nodelay(true).unwrap();
-                let (acceptor, play) = (acceptor.clone(), Arc::clone(&play));
-                let playing = tokio::spawn(async move {
-                    if let Ok(tls) = acceptor.accept(tcp).await {
-                        play(tls).await;
-                    }
-                });
+                let playing = tokio::spawn(accept_tls(acceptor.clone(), tcp, Arc::clone(&play)));
                 tasks.lock().unwrap().push(playing);
             }
         });
@@ -129,7 +187,8 @@ impl Proxy {
     /// A client's configuration that trusts this proxy and no other.
     pub(crate) fn config(&self) -> Config {
         let url = format!("https://{}", self.address);
-        Config::new(&url).unwrap().pin(self.identity.pem.as_bytes()).unwrap()
+        let config = Config::new(&url).unwrap().pin(self.identity.pem.as_bytes()).unwrap();
+        self.pipes.iter().cloned().fold(config, Config::through)
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -138,6 +197,11 @@ impl Proxy {
 
     pub(crate) fn connections(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are being played with.
+    pub(crate) fn playing(&self) -> usize {
+        self.tasks.lock().unwrap().iter().filter(|task| !task.is_finished()).count()
     }
 
     /// Ends all tasks and waits until their sockets are closed.
@@ -169,6 +233,13 @@ pub(crate) fn builder() -> Builder {
         .initial_window_size(1 << 20)
         .initial_connection_window_size(16 << 20)
         .data_frame_budget(64 << 20);
+    builder
+}
+
+/// As [`builder`], with so many streams at once.
+pub(crate) fn streams(limit: u32) -> Builder {
+    let mut builder = builder();
+    builder.max_concurrent_streams(limit);
     builder
 }
 
@@ -253,4 +324,10 @@ pub(crate) async fn open(client: &Client, name: &str) -> Result<ByteTunnel, Open
 /// What comes of `future` within [`PATIENCE`].
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("nothing came of it in time")
+}
+
+/// Sends something through an echo and hears it again.
+pub(crate) async fn works(tunnel: &mut ByteTunnel) {
+    soon(tunnel.send(Bytes::from_static(b"ping"))).await.unwrap();
+    assert_eq!(soon(tunnel.next()).await.unwrap().unwrap(), "ping");
 }

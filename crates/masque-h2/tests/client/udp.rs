@@ -1,22 +1,22 @@
 //! UDP flows: connect-udp over HTTP/2.
 
-mod support;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::raw::{
+    self, DATA, END_HEADERS, HEADERS, STATUS_200, USUAL_SETTINGS, WINDOW_UPDATE,
+};
+use crate::support::{Proxy, Tls, accept, soon};
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use http::HeaderMap;
 use pseudotcp_masque::datagram::{Decoder, encode};
 use pseudotcp_masque::{DatagramTunnel, OpenRequest, Transport as _, TunnelError};
 use pseudotcp_masque_h2::Client;
-use support::raw::{self, DATA, END_HEADERS, HEADERS, STATUS_200, USUAL_SETTINGS, WINDOW_UPDATE};
-use support::{Proxy, Tls, accept, soon};
 use tokio::sync::oneshot;
 
 async fn open_udp(client: &Client) -> DatagramTunnel {
-    soon(client.open_udp(support::request("udp.test"))).await.unwrap()
+    soon(client.open_udp(crate::support::request("udp.test"))).await.unwrap()
 }
 
 fn capsules(payloads: &[&[u8]]) -> Bytes {
@@ -63,7 +63,7 @@ async fn the_request_is_an_extended_connect_to_the_template() {
             let protocol = protocol.as_str().to_owned();
             let capsule_protocol = request.headers()["capsule-protocol"].clone();
             tell.send((request.uri().to_string(), protocol, capsule_protocol)).await.unwrap();
-            support::refuse(respond, 403, &[]);
+            crate::support::refuse(respond, 403, &[]);
         }
     })
     .await;

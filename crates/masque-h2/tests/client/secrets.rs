@@ -1,13 +1,11 @@
 //! What the client knows and must not tell.
 
-mod support;
-
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use crate::support::{Proxy, echo, open, refuse, soon};
 use futures::StreamExt as _;
 use pseudotcp_masque_h2::{Auth, Client};
-use support::{Proxy, echo, open, refuse, soon};
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Clone, Default)]

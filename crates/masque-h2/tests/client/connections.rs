@@ -1,26 +1,19 @@
 //! Connections that fill, drain, break and return.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::future::join_all;
-use futures::{SinkExt as _, StreamExt as _};
-use pseudotcp_masque::{ByteTunnel, OpenError, Transport as _, TunnelError};
-use pseudotcp_masque_h2::{Client, Config, State};
-use support::raw::{
+use crate::support::raw::{
     self, ACK, DATA, END_HEADERS, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, STATUS_200,
     USUAL_SETTINGS,
 };
-use support::{Proxy, builder, deadline, echo, open, serve, soon};
-
-async fn works(tunnel: &mut ByteTunnel) {
-    soon(tunnel.send(Bytes::from_static(b"ping"))).await.unwrap();
-    assert_eq!(soon(tunnel.next()).await.unwrap().unwrap(), "ping");
-}
+use crate::support::{Proxy, builder, deadline, echo, open, serve, soon, streams, works};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::future::join_all;
+use pseudotcp_masque::{OpenError, Transport as _, TunnelError};
+use pseudotcp_masque_h2::{Client, Config, State};
 
 async fn state_becomes(client: &Client, wanted: impl FnMut(&State) -> bool) {
     soon(client.state().wait_for(wanted)).await.unwrap();
@@ -78,9 +71,7 @@ async fn d44_nothing_waits_for_a_dial_but_what_needs_it() {
         let first = connections.fetch_add(1, Ordering::SeqCst) == 0;
         async move {
             if first {
-                let mut one = builder();
-                one.max_concurrent_streams(1);
-                serve(tls, one, echo).await;
+                serve(tls, streams(1), echo).await;
             } else {
                 let _silent = tls;
                 std::future::pending::<()>().await;
@@ -105,12 +96,7 @@ async fn d44_nothing_waits_for_a_dial_but_what_needs_it() {
 
 #[tokio::test]
 async fn d45_a_full_connection_is_joined_by_another() {
-    let proxy = Proxy::start(|tls| {
-        let mut ten = builder();
-        ten.max_concurrent_streams(10);
-        serve(tls, ten, echo)
-    })
-    .await;
+    let proxy = Proxy::start(|tls| serve(tls, streams(10), echo)).await;
     let client = proxy.client();
     let opened = soon(join_all((0..45).map(|_| open(&client, "echo.test")))).await;
     let mut tunnels: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
@@ -130,17 +116,13 @@ async fn d45_a_full_connection_is_joined_by_another() {
 
 #[tokio::test]
 async fn the_number_of_connections_is_bounded() {
-    let proxy = Proxy::start(|tls| {
-        let mut two = builder();
-        two.max_concurrent_streams(2);
-        serve(tls, two, echo)
-    })
-    .await;
+    // Three each, the last of which is never taken.
+    let proxy = Proxy::start(|tls| serve(tls, streams(3), echo)).await;
     let client = Client::new(proxy.config().max_connections(2)).unwrap();
     let opened = soon(join_all((0..4).map(|_| open(&client, "echo.test")))).await;
     let tunnels: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
     let soon_over = (tokio::time::Instant::now() + Duration::from_millis(50)).into_std();
-    let too_many = client.open_tcp(support::request("echo.test").with_deadline(soon_over));
+    let too_many = client.open_tcp(crate::support::request("echo.test").with_deadline(soon_over));
     let error = soon(too_many).await.map(drop).unwrap_err();
     assert!(matches!(error, OpenError::Overloaded { retry_after: None }), "{error:?}");
     let fifth = tokio::spawn({
@@ -179,7 +161,9 @@ async fn after_goaway_flows_go_on_and_new_ones_go_elsewhere() {
 }
 
 /// Plays `first` on the first connection, and echoes on all others.
-async fn stumbling<F>(first: impl Fn(support::Tls) -> F + Clone + Send + Sync + 'static) -> Proxy
+async fn stumbling<F>(
+    first: impl Fn(crate::support::Tls) -> F + Clone + Send + Sync + 'static,
+) -> Proxy
 where
     F: Future<Output = ()> + Send + 'static,
 {

@@ -1,7 +1,5 @@
 //! What a plain use of HTTP/2's library would die of: each trap as it was met.
 
-mod support;
-
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
@@ -12,10 +10,10 @@ use pseudotcp_masque::ByteTunnel;
 use pseudotcp_masque_h2::Client;
 use tokio::io::AsyncWriteExt as _;
 
-use support::raw::{
+use crate::support::raw::{
     self, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, STATUS_200, USUAL_SETTINGS,
 };
-use support::{Proxy, accept, builder, echo, open, send_all, serve, soon};
+use crate::support::{Proxy, accept, builder, echo, open, send_all, serve, soon};
 
 /// Together they fill no window, and would exhaust the library's budget if they waited in it.
 const FRAMES: usize = 400_000;

@@ -1,13 +1,13 @@
 //! Proxies that are not what they should be: each a clear, typed outcome.
 
-mod support;
-
 use std::error::Error as _;
 
+use crate::support::raw::{
+    self, DATA, END_HEADERS, END_STREAM, HEADERS, STATUS_200, USUAL_SETTINGS,
+};
+use crate::support::{Identity, Proxy, accept, deadline, echo, open, serve, soon};
 use pseudotcp_masque::{OpenError, OpenRequest, Transport as _, TunnelError};
 use pseudotcp_masque_h2::{Client, State};
-use support::raw::{self, DATA, END_HEADERS, END_STREAM, HEADERS, STATUS_200, USUAL_SETTINGS};
-use support::{Identity, Proxy, accept, deadline, echo, open, serve, soon};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The outcome of an open, and what the sources say.
@@ -72,7 +72,8 @@ async fn a_pinned_certificate_must_be_the_first_of_the_chain() {
     let genuine = Identity::new(&[b"h2"]);
     let forged = Identity::with_chain_behind(&[b"h2"], &genuine);
     let any_port = ([127, 0, 0, 1], 0).into();
-    let proxy = Proxy::start_at(any_port, forged, |tls| serve(tls, support::builder(), echo)).await;
+    let proxy =
+        Proxy::start_at(any_port, forged, |tls| serve(tls, crate::support::builder(), echo)).await;
     let config = proxy.config().pin(genuine.pem.as_bytes()).unwrap();
     let (error, _) = outcome(&Client::new(config).unwrap()).await;
     assert!(matches!(error, OpenError::ProxyGone(Some(_))), "{error:?}");
@@ -134,7 +135,7 @@ async fn udp_after(body: &'static [u8], end: bool) -> Option<Result<bytes::Bytes
     })
     .await;
     let client = proxy.client();
-    let mut tunnel = soon(client.open_udp(support::request("udp.test"))).await.unwrap();
+    let mut tunnel = soon(client.open_udp(crate::support::request("udp.test"))).await.unwrap();
     soon(futures::StreamExt::next(&mut tunnel)).await
 }
 

@@ -1,0 +1,11 @@
+//! The client against proxies whose every move is scripted, and against ours.
+
+mod bad_proxies;
+mod conformance;
+mod connections;
+mod flows;
+mod pool;
+mod secrets;
+mod support;
+mod traps;
+mod udp;
