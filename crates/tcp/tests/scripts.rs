@@ -1,16 +1,18 @@
 //! Packet scripts against the engine: one rule each, see `scripts/README.md`.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 use pseudotcp_packet::{FlowKey, Packet, Protocol, SeqNumber, Transport, Unreachable};
-use pseudotcp_tcp::{CloseCause, Config, Engine, Event, FlowId, Refusal};
+use pseudotcp_tcp::{CloseCause, Config, Engine, Event, FlowId, Refusal, State};
 use pseudotcp_testkit::Node;
 use pseudotcp_testkit::script::{self, Subject};
 
@@ -21,7 +23,9 @@ fn main() -> ExitCode {
         entries.map(|entry| entry.expect("a folder's entry").path()).collect();
     scripts.retain(|path| path.extension().is_some_and(|extension| extension == "pkt"));
     scripts.sort();
-    let trials = scripts.into_iter().map(trial).collect();
+    let all = scripts.clone();
+    let mut trials: Vec<Trial> = scripts.into_iter().map(trial).collect();
+    trials.push(Trial::test("every_transition_has_a_script", move || every_transition(&all)));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -32,6 +36,24 @@ fn trial(path: PathBuf) -> Trial {
         names_its_rule(&path, &text)?;
         Ok(script::run(&path, Interposer::default())?)
     })
+}
+
+/// Every legal step of the state machine from one state to another is taken in some script.
+fn every_transition(scripts: &[PathBuf]) -> Result<(), Failed> {
+    let taken = Transitions::default();
+    for path in scripts {
+        let subject = Interposer { taken: taken.clone(), ..Interposer::default() };
+        // Whether the script holds is for its own trial to say.
+        _ = script::run(path, subject);
+    }
+    let legal = TRANSITIONS.lines().filter_map(|line| line.split_once(" -> "));
+    let pairs = legal.map(|(before, to)| (before.split_whitespace().last().unwrap_or(""), to));
+    let taken = taken.borrow();
+    let missing: Vec<String> = pairs
+        .filter(|&(from, to)| from != to && !taken.contains(&(from.to_owned(), to.to_owned())))
+        .map(|(from, to)| format!("{from} -> {to}"))
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(missing.join(", ").into()) }
 }
 
 /// `rfc9293-3.10.7.4-….pkt` begins with a comment that cites `RFC 9293 §3.10.7.4`.
@@ -56,6 +78,13 @@ fn names_its_rule(path: &Path, text: &str) -> Result<(), String> {
     }
 }
 
+/// The table of the state machine, as its own test has written it down.
+const TRANSITIONS: &str =
+    include_str!("../src/flow/snapshots/pseudotcp_tcp__flow__state__tests__the_whole_table.snap");
+
+/// The steps that were seen, from a state to another.
+type Transitions = Rc<RefCell<BTreeSet<(String, String)>>>;
+
 /// The engine, made when its configuration is complete.
 #[derive(Default)]
 struct Interposer {
@@ -63,11 +92,29 @@ struct Interposer {
     engine: Option<Engine>,
     ids: HashMap<FlowKey, FlowId>,
     flows: HashMap<FlowId, FlowKey>,
+    states: BTreeMap<FlowId, State>,
+    taken: Transitions,
 }
 
 impl Interposer {
     fn engine(&mut self) -> &mut Engine {
         self.engine.get_or_insert_with(|| Engine::new(self.config.clone(), [9; 16]))
+    }
+
+    /// Lets something happen to the engine, and notes which states have changed.
+    fn with<R>(&mut self, act: impl FnOnce(&mut Engine) -> R) -> R {
+        let time_waits = self.engine().stats().time_waits;
+        let result = act(self.engine());
+        let engine = self.engine();
+        let now: BTreeMap<FlowId, State> =
+            engine.flows().map(|info| (info.id, info.state)).collect();
+        let waits = engine.stats().time_waits > time_waits;
+        let gone = if waits { State::TimeWait } else { State::Closed };
+        for (id, before) in std::mem::replace(&mut self.states, now) {
+            let after = self.states.get(&id).copied().unwrap_or(gone);
+            self.taken.borrow_mut().insert((before.to_string(), after.to_string()));
+        }
+        result
     }
 
     fn id(&self, flow: &FlowKey) -> Result<FlowId, String> {
@@ -78,17 +125,19 @@ impl Interposer {
 impl Node for Interposer {
     fn handle_packet(&mut self, now: Instant, packet: &Packet) {
         match too_big(packet) {
-            Some((quoted, seq, mtu)) => self.engine().handle_too_big(now, &quoted, seq, mtu),
-            None => self.engine().handle_segment(now, packet),
+            Some((quoted, seq, mtu)) => {
+                self.with(|engine| engine.handle_too_big(now, &quoted, seq, mtu));
+            }
+            None => self.with(|engine| engine.handle_segment(now, packet)),
         }
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.engine().handle_timeout(now);
+        self.with(|engine| engine.handle_timeout(now));
     }
 
     fn poll_transmit(&mut self, now: Instant) -> Option<Packet> {
-        self.engine().poll_transmit(now)
+        self.with(|engine| engine.poll_transmit(now))
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
@@ -121,12 +170,14 @@ impl Subject for Interposer {
 
     fn command(&mut self, now: Instant, flow: &FlowKey, words: &[&str]) -> Result<(), String> {
         let id = self.id(flow)?;
-        let engine = self.engine();
         match words {
-            ["accept"] => engine.accept(now, id),
-            ["refuse", how @ ..] => engine.refuse(now, id, refusal(how)?),
-            ["finish"] => engine.finish(now, id),
-            ["reset"] => engine.reset(now, id),
+            ["accept"] => self.with(|engine| engine.accept(now, id)),
+            ["refuse", how @ ..] => {
+                let refusal = refusal(how)?;
+                self.with(|engine| engine.refuse(now, id, refusal));
+            }
+            ["finish"] => self.with(|engine| engine.finish(now, id)),
+            ["reset"] => self.with(|engine| engine.reset(now, id)),
             _ => return Err(format!("{} is not known", words.join(" "))),
         }
         Ok(())
@@ -134,13 +185,13 @@ impl Subject for Interposer {
 
     fn write(&mut self, now: Instant, flow: &FlowKey, data: Bytes) {
         if let Ok(id) = self.id(flow) {
-            self.engine().write(now, id, data);
+            self.with(|engine| engine.write(now, id, data));
         }
     }
 
     fn read(&mut self, now: Instant, flow: &FlowKey, max: usize) -> Option<Bytes> {
         let id = self.id(flow).ok()?;
-        self.engine().read(now, id, max)
+        self.with(|engine| engine.read(now, id, max))
     }
 
     fn poll_event(&mut self) -> Option<(FlowKey, String)> {
