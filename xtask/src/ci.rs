@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::{deps, setup, shell, test, tidy};
+use crate::{deps, rfc, setup, shell, test, tidy};
 
 /// Which steps to run.
 #[derive(Args)]
@@ -31,6 +31,8 @@ enum Step {
     Deps,
     /// Sizes, words, and what every crate must have.
     Tidy,
+    /// Every part of RFC 9293 §3.10 that the TCP engine cites is cited by a test.
+    Rfc,
     /// All tests; none may be skipped for a missing tool where `CI=true`.
     Test,
 }
@@ -62,6 +64,7 @@ impl Step {
             Self::Deny => deny(),
             Self::Deps => deps::run(),
             Self::Tidy => tidy::run(),
+            Self::Rfc => rfc::run(&rfc::Options::check()),
             Self::Test => test::run(&test::Options::default()),
         }
     }

@@ -1,7 +1,7 @@
 //! The workspace's own tasks: `cargo xtask ci, test, fuzz, bench, deps, tidy, rfc`.
 //!
 //! ```text
-//!   ci ──▶ fmt  clippy  rustdoc  deny ──▶ deps ──▶ tidy ──▶ test ──▶ setup
+//!   ci ──▶ fmt  clippy  rustdoc  deny ──▶ deps ──▶ tidy ──▶ rfc ──▶ test ──▶ setup
 //! ```
 //!
 //! Every task is one small module and runs ordinary cargo commands; none needs anything that it
@@ -45,8 +45,8 @@ enum Task {
     Deps,
     /// Check sizes, banned words and constructs, and what every crate must have.
     Tidy,
-    /// Print which sections of which RFC are cited, tested and deviated from.
-    Rfc,
+    /// Print which sections of which RFC are cited, tested and deviated from, and what is not tested.
+    Rfc(rfc::Options),
 }
 
 fn main() -> ExitCode {
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Deps => deps::run(),
         Task::Tidy => tidy::run(),
-        Task::Rfc => rfc::run(),
+        Task::Rfc(options) => rfc::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -42,8 +42,11 @@ const PARTS: [(&str, &[State]); 3] = [
     ("Closing", &[State::Closing, State::LastAck, State::TimeWait]),
 ];
 
+/// Something that happens to a connection.
+type Happening = fn(&mut Scene);
+
 /// What happens, and how.
-const EVENTS: [(&str, fn(&mut Scene)); 29] = [
+const EVENTS: [(&str, Happening); 29] = [
     ("SYN, the same again", |s| s.bench.app(syn())),
     ("SYN, another number", |s| s.bench.app(syn().seq(5_000))),
     ("SYN-ACK", |s| s.bench.app(syn().with(TcpFlags::ACK).ack_of(s.ours))),
@@ -245,7 +248,7 @@ fn page() -> String {
     page
 }
 
-fn cell(state: State, happen: fn(&mut Scene)) -> String {
+fn cell(state: State, happen: Happening) -> String {
     let mut scene = Scene::new(state);
     happen(&mut scene);
     scene.outcome(state)
