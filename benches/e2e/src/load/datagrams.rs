@@ -1,0 +1,133 @@
+//! The highest rate of datagrams of which none is lost.
+
+use std::io::{self, ErrorKind};
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use socket2::SockRef;
+
+use super::bulk::Direction;
+use super::{Figures, now, server};
+use crate::serve::{COUNT, FLOOD};
+
+/// The rates that are tried, in datagrams a second.
+const RATES: [u64; 9] = [5_000, 10_000, 20_000, 40_000, 60_000, 80_000, 120_000, 160_000, 320_000];
+
+/// Datagrams of one size, one way.
+#[derive(Args)]
+pub(crate) struct Options {
+    direction: Direction,
+    /// The bytes of a datagram.
+    #[arg(long)]
+    size: u64,
+    /// How long each rate is held.
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+}
+
+/// Datagrams at an even rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flood {
+    count: u64,
+    size: u64,
+    rate: u64,
+}
+
+impl Flood {
+    /// From the bytes of a request.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (count, rest) = bytes.split_first_chunk()?;
+        let (size, rest) = rest.split_first_chunk()?;
+        let rate = rest.first_chunk()?;
+        let [count, size, rate] = [count, size, rate].map(|number| u64::from_be_bytes(*number));
+        Some(Self { count, size, rate }).filter(|flood| flood.rate > 0)
+    }
+
+    fn request(self) -> Vec<u8> {
+        let numbers = [self.count, self.size, self.rate].map(u64::to_be_bytes);
+        [FLOOD, numbers.as_flattened()].concat()
+    }
+
+    /// Sends them, some at a time, and waits where it is ahead.
+    pub(crate) fn send(self, send: impl Fn(&[u8]) -> io::Result<usize>) -> io::Result<()> {
+        let datagram = vec![b'd'; usize::try_from(self.size).unwrap_or(0)];
+        let start = now();
+        for number in 0..self.count {
+            let due = Duration::from_nanos(number * 1_000_000_000 / self.rate);
+            while number % 8 == 0 && start.elapsed() < due {
+                std::thread::yield_now();
+            }
+            send(&datagram)?;
+        }
+        Ok(())
+    }
+}
+
+/// The highest rate without loss, in thousands a second.
+pub(super) fn run(options: &Options) -> Result<Figures> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    SockRef::from(&socket).set_recv_buffer_size(16 << 20)?;
+    socket.connect(server())?;
+    socket.set_read_timeout(Some(Duration::from_millis(500)))?;
+    count(&socket).context("no answer at all")?;
+    let mut best = 0;
+    for rate in RATES {
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+        #[expect(clippy::cast_sign_loss, reason = "small and positive")]
+        let count = (rate as f64 * options.seconds) as u64;
+        let flood = Flood { count, size: options.size, rate };
+        let arrived = match options.direction {
+            Direction::Up => up(&socket, flood)?,
+            Direction::Down => down(&socket, flood)?,
+        };
+        if arrived < count {
+            break;
+        }
+        best = rate;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let thousands = best as f64 / 1e3;
+    Ok(Figures::from([("kpps".to_owned(), thousands)]))
+}
+
+fn up(socket: &UdpSocket, flood: Flood) -> Result<u64> {
+    flood.send(|datagram| socket.send(datagram))?;
+    count(socket)
+}
+
+/// Asks how many have arrived, until all that were under way have.
+fn count(socket: &UdpSocket) -> Result<u64> {
+    let (mut sum, mut answer) = (0, [0; 8]);
+    for _ in 0..10 {
+        socket.send(COUNT)?;
+        match socket.recv(&mut answer) {
+            Ok(8) => match u64::from_be_bytes(answer) {
+                0 => return Ok(sum),
+                more => sum += more,
+            },
+            Ok(_) => {}
+            Err(error) if is_late(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(sum)
+}
+
+fn down(socket: &UdpSocket, flood: Flood) -> Result<u64> {
+    socket.send(&flood.request())?;
+    let (mut received, mut buffer) = (0, [0; 2_048]);
+    while received < flood.count {
+        match socket.recv(&mut buffer) {
+            Ok(_) => received += 1,
+            Err(error) if is_late(&error) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(received)
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}

@@ -1,0 +1,235 @@
+//! The ways that are compared.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::lab::{Lab, NETWORK, PROXY};
+use crate::process::Process;
+use crate::workload::Workload;
+
+/// The device of every subject that has one.
+const DEVICE: &str = "bench0";
+const PORT: u16 = 8_443;
+
+/// The programs of a run.
+pub(crate) struct Programs {
+    /// `pseudotcp`.
+    pub(crate) pseudotcp: PathBuf,
+    /// Envoy, where it is installed.
+    pub(crate) envoy: Option<PathBuf>,
+    /// This program.
+    pub(crate) bench: PathBuf,
+}
+
+/// A way from the client's namespace to the server's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// The network alone.
+    Direct,
+    /// An HTTP/2 CONNECT client in the load itself, without TUN: the ceiling.
+    Plain(Proxy),
+    /// `pseudotcp up`, with these options.
+    Ours(Proxy, &'static str, &'static [&'static str]),
+    /// Our stack with plain sockets behind it.
+    StackDirect,
+    /// Our stack with a target in its own memory behind it.
+    StackMemory,
+    /// Another program of the kind.
+    Peer(Peer),
+}
+
+/// The proxy between the namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    Ours,
+    Envoy,
+}
+
+/// Another program: its name, the command of its proxy, and the command of its client, which makes a
+/// device named `bench0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    name: String,
+    proxy: String,
+    client: String,
+}
+
+impl std::str::FromStr for Peer {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.splitn(3, ';').map(|part| part.trim().to_owned());
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(name), Some(proxy), Some(client)) => Ok(Self { name, proxy, client }),
+            _ => Err("must read 'NAME; PROXY COMMAND; CLIENT COMMAND'"),
+        }
+    }
+}
+
+/// A way that is open.
+pub(crate) struct Running {
+    /// What the load must be told.
+    pub(crate) arguments: Vec<String>,
+    /// The program whose costs count.
+    pub(crate) client: Option<Process>,
+    /// How long that program took to be ready.
+    pub(crate) started_in: Duration,
+    _proxy: Option<Process>,
+}
+
+impl Subject {
+    /// All that can run here.
+    pub(crate) fn all(programs: &Programs, peers: &[Peer]) -> Vec<Self> {
+        let mut subjects = vec![
+            Self::Direct,
+            Self::Plain(Proxy::Ours),
+            Self::Ours(Proxy::Ours, "ours", &[]),
+            Self::Ours(Proxy::Ours, "ours, no offload", &["--no-offload"]),
+            Self::Ours(Proxy::Ours, "ours, MTU 9000", &["--no-offload", "--mtu", "9000"]),
+            Self::StackDirect,
+            Self::StackMemory,
+        ];
+        if programs.envoy.is_some() {
+            subjects.push(Self::Plain(Proxy::Envoy));
+            subjects.push(Self::Ours(Proxy::Envoy, "ours, Envoy", &[]));
+        }
+        subjects.extend(peers.iter().cloned().map(Self::Peer));
+        subjects
+    }
+
+    /// How the report calls it.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Direct => "direct path",
+            Self::Plain(Proxy::Ours) => "plain h2",
+            Self::Plain(Proxy::Envoy) => "plain h2, Envoy",
+            Self::Ours(_, name, _) => name,
+            Self::StackDirect => "stack, sockets",
+            Self::StackMemory => "stack, memory",
+            Self::Peer(peer) => &peer.name,
+        }
+    }
+
+    /// Opens the way.
+    pub(crate) fn start(
+        &self,
+        lab: &Lab,
+        programs: &Programs,
+        workload: &Workload,
+    ) -> Result<Running> {
+        let proxy = self.proxy(lab, programs)?;
+        let begun = now();
+        let client = self.client(lab, programs, workload)?;
+        let started_in = begun.elapsed();
+        if matches!(self, Self::StackDirect | Self::StackMemory | Self::Peer(_)) {
+            lab.client.ip(&format!("route add {NETWORK} dev {DEVICE}"))?;
+        }
+        let arguments = match self {
+            Self::Plain(_) => vec!["--proxy".into(), url(), "--pin".into(), pin(lab)],
+            _ => Vec::new(),
+        };
+        Ok(Running { arguments, client, started_in, _proxy: proxy })
+    }
+
+    fn proxy(&self, lab: &Lab, programs: &Programs) -> Result<Option<Process>> {
+        match self {
+            Self::Direct | Self::StackDirect | Self::StackMemory => Ok(None),
+            Self::Plain(Proxy::Ours) | Self::Ours(Proxy::Ours, ..) => {
+                let mut command = lab.proxy.command(&programs.pseudotcp);
+                command.args(["proxy", "--listen", &format!("{PROXY}:{PORT}")]);
+                command.arg("--cert").arg(&lab.certificate).arg("--key").arg(&lab.key);
+                let proxy = Process::start("the proxy", command)?;
+                proxy.wait_line("listening")?;
+                Ok(Some(proxy))
+            }
+            Self::Plain(Proxy::Envoy) | Self::Ours(Proxy::Envoy, ..) => {
+                envoy(lab, programs).map(Some)
+            }
+            Self::Peer(peer) => {
+                Process::start("the peer's proxy", shell(&lab.proxy, &peer.proxy)).map(Some)
+            }
+        }
+    }
+
+    fn client(
+        &self,
+        lab: &Lab,
+        programs: &Programs,
+        workload: &Workload,
+    ) -> Result<Option<Process>> {
+        match self {
+            Self::Direct | Self::Plain(_) => Ok(None),
+            Self::Ours(_, _, options) => {
+                let mut command = lab.client.command(&programs.pseudotcp);
+                command.args(["up", "--proxy", &url(), "--pin", &pin(lab)]);
+                command.args(["--tun", DEVICE, "--route", NETWORK]).args(*options);
+                ready(Process::start("pseudotcp", command)?).map(Some)
+            }
+            Self::StackDirect => stack(lab, programs, "direct").map(Some),
+            Self::StackMemory => stack(lab, programs, workload.memory_transport()).map(Some),
+            Self::Peer(peer) => {
+                let process = Process::start(&peer.name, shell(&lab.client, &peer.client))?;
+                wait_device(lab)?;
+                Ok(Some(process))
+            }
+        }
+    }
+}
+
+fn envoy(lab: &Lab, programs: &Programs) -> Result<Process> {
+    let config = include_str!("../../../interop/envoy.yaml")
+        .replace("@PORT@", &PORT.to_string())
+        .replace("@CERT@", &lab.certificate.display().to_string())
+        .replace("@KEY@", &lab.key.display().to_string());
+    let file = lab.folder.join("envoy.yaml");
+    std::fs::write(&file, config)?;
+    let mut command = lab.proxy.command(programs.envoy.as_ref().context("no Envoy")?);
+    command.arg("-c").arg(file).args(["--use-dynamic-base-id", "--concurrency", "1"]);
+    command.args(["--log-level", "warning", "--component-log-level", "main:info"]);
+    let envoy = Process::start("Envoy", command)?;
+    envoy.wait_line("starting main dispatch loop")?;
+    Ok(envoy)
+}
+
+fn stack(lab: &Lab, programs: &Programs, transport: &str) -> Result<Process> {
+    let mut command = lab.client.command(&programs.bench);
+    command.args(["stack", transport, DEVICE]);
+    ready(Process::start("the stack", command)?)
+}
+
+fn ready(process: Process) -> Result<Process> {
+    process.wait_line("ready")?;
+    Ok(process)
+}
+
+fn shell(namespace: &crate::lab::Namespace, line: &str) -> Command {
+    let mut command = namespace.command("sh");
+    command.args(["-c", &format!("exec {line}")]);
+    command
+}
+
+/// Waits until a peer has made its device, and brings it up.
+fn wait_device(lab: &Lab) -> Result<()> {
+    let limit = now() + Duration::from_secs(10);
+    while lab.client.ip(&format!("link set {DEVICE} up")).is_err() {
+        ensure!(now() < limit, "the peer made no device {DEVICE}");
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+fn url() -> String {
+    format!("https://{PROXY}:{PORT}")
+}
+
+fn pin(lab: &Lab) -> String {
+    lab.certificate.display().to_string()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+fn now() -> Instant {
+    Instant::now()
+}

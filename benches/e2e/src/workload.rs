@@ -1,0 +1,221 @@
+//! What is done over every way, and which figure of it counts.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::lab::Lab;
+use crate::load::{FIGURES, Figures};
+use crate::process::Process;
+use crate::subject::{Programs, Proxy, Running, Subject};
+use crate::usage;
+
+/// One measurement.
+pub(crate) struct Workload {
+    /// Its name in the report.
+    pub(crate) name: String,
+    kind: Kind,
+}
+
+enum Kind {
+    /// The load program with these arguments; a figure may be put in relation to the client's CPU time.
+    Load { arguments: String, per: Option<Per> },
+    /// Memory and descriptors: idle, with so many flows, and after their end.
+    Crowd { kind: &'static str, flows: usize, rest: Duration },
+    /// How often an idle client wakes up.
+    Idle(Duration),
+    /// How long the client takes to be ready.
+    Start,
+}
+
+/// What CPU time is divided by: a figure of the load.
+struct Per {
+    figure: &'static str,
+    unit: f64,
+    name: &'static str,
+}
+
+impl Workload {
+    /// All workloads; `quick` ones show that everything runs, and little more.
+    pub(crate) fn all(quick: bool) -> Vec<Self> {
+        let seconds = if quick { 0.3 } else { 2.0 };
+        let mut workloads = vec![Self { name: "start".into(), kind: Kind::Start }];
+        for (direction, streams) in
+            ["down", "up"].into_iter().flat_map(|way| [1, 8, 128].map(|streams| (way, streams)))
+        {
+            workloads.push(Self::bulk(direction, streams, seconds));
+        }
+        for (bytes, count) in
+            [(10_000, 300), (100_000, 200), (1_000_000, 50), (10_000_000, 10), (100_000_000, 2)]
+        {
+            let count = if quick { 2 } else { count };
+            let name = format!("GET {} kB", bytes / 1_000);
+            workloads.push(Self::load(name, format!("get --bytes {bytes} --count {count}")));
+        }
+        workloads.extend([1, 16].map(|parallel| Self::churn(parallel, seconds)));
+        workloads.push(Self::load("ping", format!("ping --seconds {seconds}")));
+        for direction in ["down", "up"] {
+            let arguments = format!("ping --seconds {seconds} --beside {direction}");
+            workloads.push(Self::load(format!("ping beside bulk {direction}"), arguments));
+        }
+        workloads.push(Self::load("UDP ping", format!("udp-ping --seconds {seconds}")));
+        for (direction, size) in
+            ["up", "down"].into_iter().flat_map(|way| [64, 1_200].map(|size| (way, size)))
+        {
+            let arguments =
+                format!("udp-rate {direction} --size {size} --seconds {}", seconds / 2.0);
+            workloads.push(Self::load(format!("UDP {direction} {size} B"), arguments));
+        }
+        workloads.extend(Self::of_the_process(quick));
+        workloads
+    }
+
+    /// What only our own process can be asked.
+    fn of_the_process(quick: bool) -> Vec<Self> {
+        let scale = if quick { 20 } else { 1 };
+        let rest = Duration::from_secs(if quick { 1 } else { 30 });
+        let crowd = |kind, flows| Self {
+            name: format!("{flows} idle {kind} flows"),
+            kind: Kind::Crowd { kind, flows, rest },
+        };
+        vec![
+            crowd("tcp", 1_000 / scale),
+            crowd("tcp", 10_000 / scale),
+            crowd("udp", 1_000 / scale),
+            crowd("udp", 10_000 / scale),
+            Self { name: "idle".into(), kind: Kind::Idle(Duration::from_secs(20 / scale as u64)) },
+        ]
+    }
+
+    fn load(name: impl Into<String>, arguments: String) -> Self {
+        Self { name: name.into(), kind: Kind::Load { arguments, per: None } }
+    }
+
+    fn bulk(direction: &str, streams: u32, seconds: f64) -> Self {
+        let arguments = format!("bulk {direction} --streams {streams} --seconds {seconds}");
+        let per = Per { figure: "bytes", unit: 1e9, name: "CPU s/GB" };
+        let kind = Kind::Load { arguments, per: Some(per) };
+        Self { name: format!("bulk {direction} × {streams}"), kind }
+    }
+
+    fn churn(parallel: u32, seconds: f64) -> Self {
+        let arguments = format!("churn --parallel {parallel} --seconds {seconds}");
+        let per = Per { figure: "connections", unit: 1e-6, name: "CPU µs each" };
+        let kind = Kind::Load { arguments, per: Some(per) };
+        Self { name: format!("connect-request-close × {parallel}"), kind }
+    }
+
+    /// Whether one round is enough: it takes long, and varies little.
+    pub(crate) fn once(&self) -> bool {
+        matches!(self.kind, Kind::Crowd { .. } | Kind::Idle(_))
+    }
+
+    /// Whether this can be asked of a subject.
+    pub(crate) fn suits(&self, subject: &Subject) -> bool {
+        match (&self.kind, subject) {
+            (Kind::Load { arguments, .. }, Subject::StackMemory) => arguments.starts_with("bulk"),
+            (Kind::Load { arguments, .. }, Subject::Plain(_)) => !arguments.starts_with("udp"),
+            (Kind::Load { .. }, _) => true,
+            (_, subject) => matches!(subject, Subject::Ours(Proxy::Ours, _, []) | Subject::Peer(_)),
+        }
+    }
+
+    /// The transport that a stack in memory needs for this.
+    pub(crate) fn memory_transport(&self) -> &'static str {
+        match &self.kind {
+            Kind::Load { arguments, .. } if arguments.starts_with("bulk up") => "discard",
+            _ => "source",
+        }
+    }
+
+    /// Measures.
+    pub(crate) fn measure(
+        &self,
+        lab: &Lab,
+        programs: &Programs,
+        running: &Running,
+    ) -> Result<Figures> {
+        match &self.kind {
+            Kind::Load { arguments, per } => {
+                let load = || load(lab, programs, running, arguments);
+                with_cpu(running, per.as_ref(), load)
+            }
+            Kind::Crowd { kind, flows, rest } => {
+                let arguments = format!("crowd {kind} --flows {flows}");
+                crowd(running, *rest, || start(lab, programs, running, &arguments))
+            }
+            Kind::Idle(time) => {
+                let process = process(running)?;
+                let before = usage::sleeps(process)?;
+                pause(*time);
+                let woken = usage::sleeps(process)? - before;
+                Ok(Figures::from([("wake-ups".into(), woken)]))
+            }
+            Kind::Start => {
+                let milliseconds = running.started_in.as_secs_f64() * 1e3;
+                Ok(Figures::from([("ready in ms".into(), milliseconds)]))
+            }
+        }
+    }
+}
+
+/// Runs a load, and adds what it cost the client.
+fn with_cpu(
+    running: &Running,
+    per: Option<&Per>,
+    load: impl FnOnce() -> Result<Figures>,
+) -> Result<Figures> {
+    let (Ok(process), Some(per)) = (process(running), per) else { return load() };
+    let before = usage::cpu_seconds(process)?;
+    let mut figures = load()?;
+    let cpu = usage::cpu_seconds(process)? - before;
+    let figure = figures.iter().find(|(name, _)| name == per.figure);
+    let (_, value) = figure.context("the load gave no such figure")?;
+    figures.push((per.name.into(), cpu / (value / per.unit)));
+    Ok(figures)
+}
+
+fn process(running: &Running) -> Result<u32> {
+    Ok(running.client.as_ref().context("this way has no program")?.id())
+}
+
+fn start(lab: &Lab, programs: &Programs, running: &Running, arguments: &str) -> Result<Process> {
+    let mut command = lab.client.command(&programs.bench);
+    command.arg("load").args(&running.arguments).args(arguments.split_whitespace());
+    Process::start("the load", command)
+}
+
+fn load(lab: &Lab, programs: &Programs, running: &Running, arguments: &str) -> Result<Figures> {
+    let load = start(lab, programs, running, arguments)?;
+    let line = load.wait_line_for(FIGURES, Duration::from_mins(2))?;
+    let figures = serde_json::from_str(line.trim_start_matches(FIGURES))?;
+    load.finish()?;
+    Ok(figures)
+}
+
+/// Opens flows twice, to see what the first crowd leaves behind.
+fn crowd(
+    running: &Running,
+    rest: Duration,
+    start: impl Fn() -> Result<Process>,
+) -> Result<Figures> {
+    let process = process(running)?;
+    let mut figures = Figures::from([("idle MB".into(), usage::anonymous_megabytes(process)?)]);
+    for cycle in ["first", "second"] {
+        let load = start()?;
+        load.wait_line_for("open", Duration::from_mins(2))?;
+        figures.push((format!("{cycle} MB"), usage::anonymous_megabytes(process)?));
+        figures.push((format!("{cycle} RSS MB"), usage::resident_megabytes(process)?));
+        load.finish()?;
+        pause(rest);
+        figures.push((format!("after {cycle} MB"), usage::anonymous_megabytes(process)?));
+        figures.push((format!("after {cycle} descriptors"), usage::descriptors(process)?));
+    }
+    Ok(figures)
+}
+
+/// Lets real time pass: what is measured is a span of it.
+fn pause(time: Duration) {
+    let (_keep, never) = std::sync::mpsc::channel::<()>();
+    let _ = never.recv_timeout(time);
+}
