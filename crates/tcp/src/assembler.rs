@@ -48,6 +48,11 @@ impl Assembler {
         self.runs.back().map(|run| run.start.advance(len_u32(run.data.len())))
     }
 
+    /// Whether the byte at `seq` is held.
+    pub(crate) fn holds(&self, seq: SeqNumber) -> bool {
+        self.runs.iter().any(|run| seq.in_window(run.start, len_u32(run.data.len())))
+    }
+
     /// Keeps what of `data`, which begins at `seq`, is new; `next` is RCV.NXT, at or before `seq`.
     /// Returns how many bytes were new.
     pub(crate) fn insert(&mut self, next: SeqNumber, seq: SeqNumber, data: &[u8]) -> usize {

@@ -26,6 +26,17 @@ pub struct Config {
     pub(crate) idle_timeout: Duration,
     pub(crate) closing_timeout: Duration,
     pub(crate) user_timeout: Duration,
+    pub(crate) congestion: CongestionControl,
+}
+
+/// Who may slow a flow down besides the app, by its window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CongestionControl {
+    /// Nobody: the app is on this machine, and no network lies between.
+    #[default]
+    Local,
+    /// CUBIC (RFC 9438): the device is a gateway, and apps are on other hosts.
+    Cubic,
 }
 
 impl Default for Config {
@@ -42,6 +53,7 @@ impl Default for Config {
             idle_timeout: Duration::from_mins(124),
             closing_timeout: Duration::from_mins(4),
             user_timeout: Duration::from_mins(2),
+            congestion: CongestionControl::default(),
         }
     }
 }
@@ -135,6 +147,15 @@ impl Config {
     #[must_use]
     pub fn user_timeout(mut self, after: Duration) -> Self {
         self.user_timeout = after.min(FOREVER);
+        self
+    }
+
+    /// How what is sent to apps is kept from congesting a network (default: not at all, as there
+    /// is none). [`CongestionControl::Cubic`] is right where apps are on other hosts; on this one
+    /// it only costs speed.
+    #[must_use]
+    pub fn congestion(mut self, control: CongestionControl) -> Self {
+        self.congestion = control;
         self
     }
 }

@@ -46,8 +46,8 @@
 //! * A flow that is over emits nothing, and its last event is [`Event::Closed`].
 //! * No timer is armed when nothing can time out.
 //!
-//! What it deliberately does not do: active opens, and for now congestion control (the app is on
-//! this machine), ECN, Fast Open and delayed acknowledgements. Deviations from
+//! What it deliberately does not do: active opens, and for now ECN, Fast Open and delayed
+//! acknowledgements. Deviations from
 //! the RFCs are marked `DEVIATION` in the code.
 //!
 //! Features: none. MSRV: 1.95.
@@ -80,7 +80,7 @@ mod table;
 mod time_wait;
 mod timer;
 
-pub use config::Config;
+pub use config::{Config, CongestionControl};
 pub use engine::Engine;
 pub use event::{CloseCause, Event, Refusal};
 pub use flow::state::State;

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 /// RFC 6298 §2.1: the timeout before anything was measured.
 const INITIAL: Duration = Duration::from_secs(1);
+/// RFC 6298 §5.7: the timeout of the first data where even the SYN had to be sent again.
+const AFTER_LOST_SYN: Duration = Duration::from_secs(3);
 /// DEVIATION from RFC 6298 §2.4 (1 s): the app is one hop away, and Linux uses the same floor.
 const MIN: Duration = Duration::from_millis(200);
 /// RFC 6298 §2.5: a ceiling of at least 60 s.
@@ -15,20 +17,44 @@ pub(crate) struct RttEstimator {
     measured: bool,
     smoothed: u32,
     variation: u32,
+    least: u32,
     back_off: u8,
+    /// A SYN-ACK was lost.
+    lost_syn: bool,
 }
 
 impl RttEstimator {
     /// RFC 6298 §2.2 and §2.3.
     pub(crate) fn sample(&mut self, rtt: Duration) {
         let rtt = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX / 8).min(u32::MAX / 8);
+        self.least = if self.measured { self.least.min(rtt) } else { rtt };
         if self.measured {
             let error = self.smoothed.abs_diff(rtt);
             self.variation = self.variation - self.variation / 4 + error / 4;
             self.smoothed = self.smoothed - self.smoothed / 8 + rtt / 8;
         } else {
-            *self = Self { measured: true, smoothed: rtt, variation: rtt / 2, back_off: 0 };
+            (self.measured, self.back_off) = (true, 0);
+            (self.smoothed, self.variation) = (rtt, rtt / 2);
         }
+    }
+
+    pub(crate) fn is_measured(&self) -> bool {
+        self.measured
+    }
+
+    /// SRTT; nothing where nothing was measured.
+    pub(crate) fn smoothed(&self) -> Duration {
+        Duration::from_micros(self.smoothed.into())
+    }
+
+    /// The least round trip measured.
+    pub(crate) fn least(&self) -> Duration {
+        Duration::from_micros(self.least.into())
+    }
+
+    /// The timer of a SYN-ACK has fired.
+    pub(crate) fn on_lost_syn(&mut self) {
+        self.lost_syn = true;
     }
 
     /// The retransmission timeout, backed off.
@@ -36,6 +62,8 @@ impl RttEstimator {
         let base = if self.measured {
             let micros = u64::from(self.smoothed) + 4 * u64::from(self.variation);
             Duration::from_micros(micros).max(MIN)
+        } else if self.lost_syn && self.back_off == 0 {
+            AFTER_LOST_SYN
         } else {
             INITIAL
         };

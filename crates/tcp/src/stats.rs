@@ -16,10 +16,14 @@ pub struct Stats {
     pub bytes_out: u64,
     /// Segments emitted again after a loss.
     pub retransmissions: u64,
+    /// Duplicates that apps report: of what was sent again in vain, or doubled by the network.
+    pub needless_retransmissions: u64,
     /// Retransmission timers that fired.
     pub timeouts: u64,
     /// Losses repaired without waiting for a timer.
     pub fast_retransmits: u64,
+    /// Tail loss probes emitted (RFC 8985 §7).
+    pub tail_probes: u64,
     /// Zero-window probes emitted.
     pub probes: u64,
     /// Segments that brought nothing but bytes that were there already.

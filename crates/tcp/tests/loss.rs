@@ -4,14 +4,23 @@ mod common;
 
 use std::time::Duration;
 
-use common::bench::{Bench, ack, data, linux_syn, syn};
+use common::bench::{Bench, Seg, ack, data, linux_syn, syn};
 use pseudotcp_packet::TcpFlags;
 use pseudotcp_tcp::{Config, Event};
 
-/// An open flow with ten segments of 1,000 bytes in flight.
+/// An open flow with ten segments of 1,000 bytes in flight, to an app without SACK.
 fn ten_in_flight() -> (Bench, pseudotcp_tcp::FlowId) {
+    ten_in_flight_to(syn())
+}
+
+/// The same, to one with SACK.
+fn ten_in_flight_with_sack() -> (Bench, pseudotcp_tcp::FlowId) {
+    ten_in_flight_to(syn().sack_ok())
+}
+
+fn ten_in_flight_to(syn: Seg) -> (Bench, pseudotcp_tcp::FlowId) {
     let mut bench = Bench::new(Config::new());
-    let id = bench.open_with(syn().mss(Some(1_000)).sack_ok());
+    let id = bench.open_with(syn.mss(Some(1_000)));
     bench.write(id, vec![0; 10_000]);
     assert_eq!(bench.out().len(), 10);
     (bench, id)
@@ -114,7 +123,7 @@ fn window_updates_and_data_are_no_duplicates() {
 
 #[test]
 fn sack_sends_only_the_holes_and_each_once() {
-    let (mut bench, _) = ten_in_flight();
+    let (mut bench, _) = ten_in_flight_with_sack();
     let report = ack(1, 1).sack(&bench, &[(7_001, 10_001), (3_001, 5_001), (1_001, 2_001)]);
     bench.app(report.clone());
     assert_eq!(
@@ -132,7 +141,7 @@ fn sack_sends_only_the_holes_and_each_once() {
 
 #[test]
 fn sack_of_little_is_not_yet_a_loss() {
-    let (mut bench, _) = ten_in_flight();
+    let (mut bench, _) = ten_in_flight_with_sack();
     let report = ack(1, 1).sack(&bench, &[(1_001, 3_001)]);
     bench.app(report);
     assert_eq!(bench.out(), [""; 0], "it may be reordering");
@@ -140,7 +149,7 @@ fn sack_of_little_is_not_yet_a_loss() {
 
 #[test]
 fn sack_blocks_that_lie_are_ignored() {
-    let (mut bench, _) = ten_in_flight();
+    let (mut bench, _) = ten_in_flight_with_sack();
     let report = ack(1, 1).sack(&bench, &[(0, 1), (20_000, 30_000), (5_000, 4_000), (1, 10_002)]);
     bench.app(report);
     assert_eq!(bench.out(), [""; 0]);
@@ -208,7 +217,9 @@ fn what_arrives_twice_out_of_order_is_kept_once() {
         bench.app(data(seq, 1, vec![u8::try_from(seq).unwrap(); 4]));
     }
     assert_eq!(bench.engine.buffered(), 10);
-    assert_eq!(bench.out().pop().unwrap(), ". 1 ack 1 win 65535 sack 5-15");
+    let out = bench.out();
+    assert_eq!(out[0], ". 1 ack 1 win 65535 sack 5-9 sack 5-15", "RFC 2883: the last one, twice");
+    assert_eq!(out[1..], vec![". 1 ack 1 win 65535 sack 5-15"; 4]);
     bench.app(data(1, 1, "head"));
     assert_eq!(bench.read(id).len(), 14);
     assert_eq!(bench.engine.stats().bytes_in, 14);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::interposer::Interposer;
 use common::{assert_pattern, pattern};
-use pseudotcp_tcp::Config;
+use pseudotcp_tcp::{Config, CongestionControl};
 use pseudotcp_testkit::{HostConfig, LinkConfig, SmoltcpHost, TcpId, TcpState, World, epoch, seed};
 
 const MEGABYTE: u64 = 1_000_000;
@@ -115,6 +115,14 @@ fn rare_losses_are_repaired_one_for_one_and_without_the_timer() {
     let world = transfer(link, Config::new(), 10 * MEGABYTE);
     let (stats, lost) = (world.b.engine.stats(), world.down.stats().lost);
     assert!(stats.retransmissions <= lost + 4, "{} for {lost}", stats.retransmissions);
+}
+
+#[test]
+fn rfc_9438_a_gateway_with_congestion_control() {
+    let config = || Config::new().congestion(CongestionControl::Cubic);
+    let link = LinkConfig::new(Duration::from_millis(2)).with_loss(0.001);
+    transfer(link, config(), 5 * MEGABYTE);
+    transfer(bad_link(0.01), config(), 2 * MEGABYTE);
 }
 
 #[test]

@@ -90,6 +90,9 @@ impl Flow {
         } else if segment.len > 0 {
             // D18, D19: what is old, or a probe, is answered.
             cx.stats.duplicates += 1;
+            if segment.end().offset_from(self.receiver.next()) <= 0 {
+                self.receiver.note_repeated(segment.seq, segment.seq.advance(segment.len));
+            }
             self.receiver.owe_ack();
         } else {
             // Keep-alives too (D19); limited, lest two hosts correct each other for ever.

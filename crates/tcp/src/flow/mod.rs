@@ -11,7 +11,6 @@ mod opening;
 mod path_mtu;
 mod receive;
 mod recovery;
-mod scoreboard;
 mod send;
 pub(crate) mod state;
 mod transmit;
@@ -233,12 +232,7 @@ impl Flow {
     }
 
     fn on_sender_timer(&mut self, cx: &mut Context<'_>) {
-        let verdict = if self.state == State::SynReceived {
-            self.sender.on_syn_timer(cx.now, cx.config, cx.stats)
-        } else {
-            self.sender.on_timer(cx.now, cx.config, cx.stats)
-        };
-        match verdict {
+        match self.sender.on_timer(cx.now, cx.config, cx.stats) {
             TimerVerdict::GiveUp => self.abort(cx, CloseCause::TimedOut),
             TimerVerdict::Wait => self.ledger.wants_transmit = true,
         }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use pseudotcp_packet::{Quote, SeqNumber, TcpFlags, Unreachable};
 
 use super::receive::Receiver;
-use super::send::Sender;
+use super::send::{Sender, Start};
 use super::state::{State, Step};
 use super::{Arrival, ChallengeLimit, Flow, Ledger, TimestampState};
 use crate::clock::Time;
@@ -66,6 +66,8 @@ impl Flow {
         let peer_shift = syn.options.window_scale.unwrap_or(0).min(MAX_SHIFT);
         let mss = effective_mss(syn, config, timestamps.is_some());
         let next = syn.seq.advance(1);
+        let selective = syn.options.sack_permitted;
+        let sender = Start { ours: start, theirs: syn.seq, mss, shift: peer_shift, selective };
         cx.raise(Event::Opening { id, flow: syn.flow });
         Self {
             id,
@@ -73,7 +75,7 @@ impl Flow {
             state: State::Held,
             ended: None,
             receiver: Receiver::new(next, config.receive_buffer, window_scale.unwrap_or(0)),
-            sender: Sender::new(start, syn.seq, mss, peer_shift),
+            sender: Sender::new(cx.now, sender, config),
             timestamps,
             sack: syn.options.sack_permitted,
             opening: Some(Box::new(Opening {

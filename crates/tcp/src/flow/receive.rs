@@ -26,6 +26,8 @@ pub(crate) struct Receiver {
     duplicates_owed: u8,
     /// `Readable` was raised and the buffer has not been emptied since.
     announced: bool,
+    /// What arrived twice, to be told once.
+    repeated: Option<(SeqNumber, SeqNumber)>,
     /// Where the app's FIN lies, once it is known.
     fin: Option<SeqNumber>,
     unread: Chunks,
@@ -57,6 +59,7 @@ impl Receiver {
             ack_owed: false,
             duplicates_owed: 0,
             announced: false,
+            repeated: None,
             fin: None,
             unread: Chunks::default(),
             assembler: None,
@@ -163,9 +166,17 @@ impl Receiver {
         field
     }
 
-    /// The blocks that arrived ahead of a gap.
-    pub(crate) fn sack(&self) -> SackBlocks {
-        self.assembler.as_ref().map(|held| held.blocks().collect()).unwrap_or_default()
+    /// What arrived twice, and the blocks that arrived ahead of a gap.
+    ///
+    /// RFC 2883 §4: the first block tells of a duplicate, and of each only once.
+    pub(crate) fn sack(&mut self) -> SackBlocks {
+        let held = self.assembler.iter().flat_map(|held| held.blocks());
+        self.repeated.take().into_iter().chain(held).collect()
+    }
+
+    /// Octets that were there already have arrived again.
+    pub(crate) fn note_repeated(&mut self, from: SeqNumber, to: SeqNumber) {
+        self.repeated = Some((from, to));
     }
 
     /// One past the last byte that arrived ahead of a gap.
@@ -182,9 +193,11 @@ impl Receiver {
         self.ack_owed || self.duplicates_owed > 0
     }
 
-    /// Duplicate acknowledgements are owed: data cannot stand in for them.
-    pub(crate) fn owes_duplicates(&self) -> bool {
-        self.duplicates_owed > 0
+    /// An acknowledgement is owed that data cannot stand in for: a duplicate, or a report (RFC 2018
+    /// §4).
+    pub(crate) fn owes_bare_ack(&self) -> bool {
+        let reports = self.assembler.is_some() || self.repeated.is_some();
+        self.duplicates_owed > 0 || self.ack_owed && reports
     }
 
     /// A segment that carries the acknowledgement was built.
@@ -230,6 +243,10 @@ impl Receiver {
         let fits = distance(limit, seq).min(data.len());
         let left = left
             .saturating_sub(usize::try_from(arrived.in_order + arrived.out_of_order).unwrap_or(0));
+        if old > 0 {
+            // RFC 2883 §4.1: what lies below RCV.NXT.
+            self.note_repeated(seq, seq.advance(octets(old)));
+        }
         let to = fits.min(old.saturating_add(left));
         arrived.dropped += data.len().saturating_sub(to.max(old)) as u64;
         if old >= to {
@@ -242,7 +259,11 @@ impl Receiver {
             self.unread.push(fresh);
         } else {
             let held = self.assembler.get_or_insert_default();
-            arrived.out_of_order += held.insert(self.next, seq, &fresh) as u64;
+            let new = held.insert(self.next, seq, &fresh);
+            arrived.out_of_order += new as u64;
+            if new == 0 && held.holds(seq) {
+                self.note_repeated(seq, seq.advance(octets(fresh.len())));
+            }
         }
     }
 

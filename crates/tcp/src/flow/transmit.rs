@@ -59,7 +59,7 @@ impl Flow {
 
     /// What counts as a duplicate must carry nothing else.
     fn duplicate_ack(&mut self, cx: &mut Context<'_>) -> Option<Packet> {
-        self.receiver.owes_duplicates().then(|| self.bare_ack(cx, self.sender.next()))
+        self.receiver.owes_bare_ack().then(|| self.bare_ack(cx, self.sender.next()))
     }
 
     fn owed_ack(&mut self, cx: &mut Context<'_>) -> Option<Packet> {
