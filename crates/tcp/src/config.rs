@@ -143,7 +143,8 @@ impl Config {
     }
 
     /// How long retransmissions and window probes go unanswered before the flow is given up
-    /// (default 120 s; RFC 9293 §3.8.3 asks for 100 s at least).
+    /// (default 120 s; RFC 9293 §3.8.3 asks for 100 s at least). SYN-ACK is repeated for three minutes
+    /// in any case.
     #[must_use]
     pub fn user_timeout(mut self, after: Duration) -> Self {
         self.user_timeout = after.min(FOREVER);

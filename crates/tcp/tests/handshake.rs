@@ -49,7 +49,7 @@ fn d08_a_lost_syn_ack_is_sent_again_with_back_off_and_given_up() {
         let due = bench.engine.poll_timeout().unwrap();
         bench.after(due - bench.now);
     }
-    assert_eq!(times, [0, 1, 3, 7, 15, 31, 63]);
+    assert_eq!(times, [0, 1, 3, 7, 15, 31, 63, 123]);
     assert_eq!(bench.events(), [Event::Closed { id, cause: CloseCause::TimedOut }]);
     assert_eq!(bench.engine.poll_timeout(), None);
 }

@@ -169,7 +169,9 @@ impl Flow {
 
     /// Ends the connection with RST.
     pub(crate) fn abort(&mut self, cx: &mut Context<'_>, cause: CloseCause) {
-        if self.step(Step::Abort) {
+        // RFC 9293 §3.10.5: none where both sides have finished.
+        let finished = matches!(self.state, State::Closing | State::LastAck);
+        if self.step(Step::Abort) && !finished {
             cx.stats.resets_out += 1;
             // RFC 9293 §3.10.5: a reset at SND.NXT. Without a SYN of ours there is no such number.
             // RFC 7323 §3.2: with timestamps, once they are negotiated.

@@ -11,6 +11,9 @@ const MIN_PROBE_TIMEOUT: Duration = Duration::from_millis(10);
 /// RFC 8985 §7.2: the time before a probe where nothing was measured.
 const INITIAL_PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// RFC 9293 §3.8.3, MUST-23: how long a SYN is repeated at least.
+const MIN_SYN_TIMEOUT: Duration = Duration::from_mins(3);
+
 /// What a direction waits for; one thing at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timer {
@@ -56,7 +59,7 @@ impl Sender {
             None => {}
             Some(TimerKind::Doubt) => self.on_doubt(now, stats),
             Some(TimerKind::TailProbe) => self.due = Due::TailProbe,
-            Some(_) if self.is_given_up(now, config) => return TimerVerdict::GiveUp,
+            Some(kind) if self.is_given_up(now, kind, config) => return TimerVerdict::GiveUp,
             Some(TimerKind::Syn) => {
                 stats.timeouts += 1;
                 stats.retransmissions += 1;
@@ -138,9 +141,10 @@ impl Sender {
     }
 
     /// RFC 9293 §3.8.3, R2; RFC 5482: nothing was answered for the whole user timeout.
-    fn is_given_up(&mut self, now: Time, config: &Config) -> bool {
+    fn is_given_up(&mut self, now: Time, kind: TimerKind, config: &Config) -> bool {
+        let least = if kind == TimerKind::Syn { MIN_SYN_TIMEOUT } else { Duration::ZERO };
         let since = *self.unanswered.get_or_insert(now);
-        now.since(since) >= config.user_timeout
+        now.since(since) >= config.user_timeout.max(least)
     }
 
     /// RFC 6298 §5.5.
