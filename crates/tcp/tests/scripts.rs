@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use libtest_mimic::{Arguments, Failed, Trial};
 use pseudotcp_packet::{FlowKey, Packet, Protocol, SeqNumber, Transport, Unreachable};
-use pseudotcp_tcp::{CloseCause, Config, Engine, Event, FlowId, Refusal, State};
+use pseudotcp_tcp::{CloseCause, Config, CongestionControl, Engine, Event, FlowId, Refusal, State};
 use pseudotcp_testkit::Node;
 use pseudotcp_testkit::script::{self, Subject};
 
@@ -163,6 +163,7 @@ impl Subject for Interposer {
             "idle_timeout" => config.idle_timeout(time()?),
             "closing_timeout" => config.closing_timeout(time()?),
             "user_timeout" => config.user_timeout(time()?),
+            "congestion" => config.congestion(congestion(value)?),
             _ => return Err(format!("{key} is not known")),
         };
         Ok(())
@@ -284,6 +285,14 @@ fn refusal(how: &[&str]) -> Result<Refusal, String> {
         ["prohibited"] => Refusal::Unreachable(Unreachable::Prohibited),
         _ => return Err(format!("refuse {} is not known", how.join(" "))),
     })
+}
+
+fn congestion(name: &str) -> Result<CongestionControl, String> {
+    match name {
+        "local" => Ok(CongestionControl::Local),
+        "cubic" => Ok(CongestionControl::Cubic),
+        _ => Err(format!("{name} is not known")),
+    }
 }
 
 /// `5s` or `200ms`.
