@@ -11,7 +11,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::body::Body;
 use crate::checksum::pseudo_header;
 use crate::flow::{FlowKey, Protocol};
-use crate::packet::{Checksum, Kind, Layout, Packet};
+use crate::packet::{Checksum, Kind, Layout, Packet, Transport};
+use crate::scope::Scope;
 use crate::seq::SeqNumber;
 use crate::tcp::{self, Fields, TcpFlags};
 use crate::tcp_options::TcpOptions;
@@ -96,6 +97,39 @@ impl TcpSegment {
 fn fitting(body: Body, max: usize) -> Body {
     debug_assert!(body.octets() <= max, "a segment larger than an IP packet");
     if body.octets() > max { body.slice(0..max) } else { body }
+}
+
+/// The RST that answers a segment for which there is no connection (RFC 9293 §3.10.7.1); `None` for
+/// what is no segment, is an RST itself, or is not between two single hosts.
+pub fn reset(packet: &Packet) -> Option<Packet> {
+    let Transport::Tcp(tcp) = packet.transport() else { return None };
+    let (flow, flags) = (packet.flow()?, tcp.flags());
+    let single = |address: IpAddr| Scope::of(address).is_single_host();
+    if flags.contains(TcpFlags::RST)
+        || !(single(flow.source().ip()) && single(flow.destination().ip()))
+    {
+        return None;
+    }
+    // A segment with ACK says which number its sender believes; to another the RST must
+    // acknowledge all that it occupies.
+    let occupied = packet.payload_len()
+        + usize::from(flags.contains(TcpFlags::SYN))
+        + usize::from(flags.contains(TcpFlags::FIN));
+    let (seq, ack) = if flags.contains(TcpFlags::ACK) {
+        (tcp.ack(), None)
+    } else {
+        (SeqNumber::new(0), Some(tcp.seq().advance(u32::try_from(occupied).ok()?)))
+    };
+    let segment = TcpSegment {
+        flow: flow.reversed(),
+        seq,
+        ack,
+        flags: TcpFlags::RST,
+        window: 0,
+        options: TcpOptions::default(),
+        segment_size: None,
+    };
+    Some(segment.build(Body::default()))
 }
 
 /// A UDP datagram, or with a segment size as many as its payload has pieces. `None` where the

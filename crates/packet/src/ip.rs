@@ -6,7 +6,8 @@ use crate::checksum::Sum;
 use crate::flow::Protocol;
 use crate::ipv4::Ipv4Header;
 use crate::ipv6::Ipv6Header;
-use crate::{ParseError, ipv4, ipv6};
+use crate::quote::ParameterProblem;
+use crate::{ParseError, ipv4, ipv6, ipv6_options};
 
 /// The version of IP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +41,15 @@ impl From<u8> for Ecn {
             _ => Self::Ce,
         }
     }
+}
+
+/// What is to be done with a packet whose extension headers cannot be processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HeaderProblem {
+    /// To drop it without a word.
+    Drop,
+    /// To drop it and tell its sender.
+    Tell(ParameterProblem),
 }
 
 /// The IP header of a packet, of either version.
@@ -123,6 +133,18 @@ impl<'a> Ip<'a> {
     /// Octets before the transport header: IPv4 options and IPv6 extension headers included.
     pub fn header_len(&self) -> usize {
         self.header_len
+    }
+
+    /// What in the extension headers of an IPv6 packet forbids to process it, if anything: an option
+    /// that is unknown and must not be passed over, or a source route (RFC 8200 §4.2, RFC 5095).
+    /// Super-segments and fragments have none that was not in their first packet.
+    pub fn header_problem(&self) -> Option<HeaderProblem> {
+        match self.header {
+            Header::V6(header) if self.header_len > ipv6::HEADER_LEN => {
+                ipv6_options::problem(header.0)
+            }
+            _ => None,
+        }
     }
 
     /// The sum of the pseudo-header for a transport header and payload of `len` octets.

@@ -108,6 +108,30 @@ pub(crate) fn walk(packet: &[u8]) -> Result<Walk, ParseError> {
     Err(ParseError::ExtensionHeaders)
 }
 
+/// One extension header.
+#[derive(Clone, Copy)]
+pub(crate) struct Extension<'a> {
+    /// The number that names it.
+    pub(crate) protocol: u8,
+    /// Where it stands in the packet.
+    pub(crate) start: usize,
+    pub(crate) octets: &'a [u8],
+}
+
+/// The extension headers of a packet that was measured, a bounded number of them.
+pub(crate) fn extensions(packet: &[u8]) -> impl Iterator<Item = Extension<'_>> {
+    let (mut named_at, mut start) = (NEXT_HEADER_AT, HEADER_LEN);
+    std::iter::from_fn(move || {
+        let protocol = *packet.get(named_at)?;
+        let len = Unit::of(protocol)?.header_len(packet.get(start..)?);
+        let octets = packet.get(start..start + len)?;
+        let extension = Extension { protocol, start, octets };
+        (named_at, start) = (start, start + len);
+        Some(extension)
+    })
+    .take(MAX_EXTENSIONS)
+}
+
 /// How an extension header states its length.
 #[derive(Clone, Copy)]
 enum Unit {

@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use pseudotcp_packet::build::{datagram, echo_reply};
+use pseudotcp_packet::build::{TcpSegment, datagram, echo_reply};
 use pseudotcp_packet::checksum::{Sum, pseudo_header};
-use pseudotcp_packet::{Checksum, Packet, Quote, Transport, Unreachable};
+use pseudotcp_packet::{
+    Checksum, DatagramHead, ErrorCause, HeaderProblem, IcmpError, Packet, ParameterProblem, Quote,
+    SeqNumber, Transport, Unreachable,
+};
 
 fn at(address: &str) -> SocketAddr {
     address.parse().unwrap()
@@ -103,4 +106,148 @@ fn questions_may_be_refused_but_errors_may_not() {
     for kind in [1, 2, 3, 4, 100, 137] {
         assert!(Quote::of(&echo(true, kind)).is_none(), "type {kind}");
     }
+}
+
+#[test]
+fn time_and_parameter_errors_have_their_types_and_codes() {
+    let error = |ipv6: bool, error: fn(&Quote) -> Packet| {
+        fields(&error(&Quote::of(&any_datagram(ipv6, 9)).unwrap()))
+    };
+    assert_eq!(error(false, Quote::reassembly_timed_out), (11, 1, 0));
+    assert_eq!(error(true, Quote::reassembly_timed_out), (3, 1, 0));
+    let table = [
+        (ParameterProblem::Field { at: 9 }, (12, 0, 9 << 24), (4, 0, 9)),
+        (ParameterProblem::Option { at: 42 }, (12, 0, 42 << 24), (4, 2, 42)),
+        (ParameterProblem::HeaderChain, (12, 0, 0), (4, 3, 0)),
+    ];
+    for (problem, v4, v6) in table {
+        let error = |ipv6| {
+            let quote = Quote::of(&any_datagram(ipv6, 9)).unwrap();
+            fields(&quote.parameter_problem(problem))
+        };
+        assert_eq!((error(false), error(true)), (v4, v6), "{problem:?}");
+    }
+}
+
+#[test]
+fn d30_a_head_quotes_what_the_whole_would() {
+    for ipv6 in [false, true] {
+        let mut head = DatagramHead::default();
+        assert!(head.is_empty() && head.quote(&Bytes::new()).is_none());
+        for len in [0, 9, 1_400] {
+            let sent = any_datagram(ipv6, len);
+            assert!(head.take(&sent));
+            let payload = sent.body().concat().into();
+            let (again, whole) = (head.quote(&payload).unwrap(), Quote::of(&sent).unwrap());
+            let octets = |quote: Quote| quote.unreachable(Unreachable::Port).to_bytes();
+            assert_eq!(octets(again), octets(whole));
+            let bare = head.quote(&Bytes::new()).unwrap().unreachable(Unreachable::Port);
+            assert_eq!(bare.body().concat(), sent.head()[..]);
+        }
+        assert!(!head.take(&echo(ipv6, if ipv6 { 128 } else { 8 })) && head.is_empty());
+    }
+}
+
+/// What we sent, as the error of a host or router on its way quotes it.
+fn segment(ipv6: bool) -> Packet {
+    let flow = any_datagram(ipv6, 0).flow().unwrap();
+    TcpSegment {
+        flow: pseudotcp_packet::FlowKey::new(
+            pseudotcp_packet::Protocol::Tcp,
+            flow.source(),
+            flow.destination(),
+        ),
+        seq: SeqNumber::new(77),
+        ack: None,
+        flags: <_>::default(),
+        window: 0,
+        options: <_>::default(),
+        segment_size: None,
+    }
+    .build(Bytes::from_static(b"too large"))
+}
+
+#[test]
+fn what_an_error_quotes_is_found_again() {
+    for ipv6 in [false, true] {
+        let (sent, segment) = (any_datagram(ipv6, 2_000), segment(ipv6));
+        for (cause, error) in [
+            (ErrorCause::TooBig { mtu: 1_300 }, Quote::of(&sent).unwrap().too_big(1_300)),
+            (
+                ErrorCause::Unreachable(Unreachable::Port),
+                Quote::of(&sent).unwrap().unreachable(Unreachable::Port),
+            ),
+            (ErrorCause::Other, Quote::of(&sent).unwrap().reassembly_timed_out()),
+        ] {
+            let error = IcmpError::of(&Packet::parse(error.to_bytes()).unwrap()).unwrap();
+            assert_eq!(error, IcmpError { cause, flow: sent.flow().unwrap(), seq: None });
+        }
+        let error = IcmpError::of(&Quote::of(&segment).unwrap().too_big(1_400)).unwrap();
+        assert_eq!(error.flow, segment.flow().unwrap());
+        assert_eq!(error.seq, Some(SeqNumber::new(77)));
+        assert_eq!(IcmpError::of(&sent), None);
+        assert_eq!(IcmpError::of(&echo(ipv6, if ipv6 { 128 } else { 8 })), None);
+    }
+}
+
+#[test]
+fn every_unreachable_is_read_as_it_was_written() {
+    for cause in [
+        Unreachable::Network,
+        Unreachable::Host,
+        Unreachable::Protocol,
+        Unreachable::Port,
+        Unreachable::HostProhibited,
+        Unreachable::Prohibited,
+    ] {
+        for ipv6 in [false, true] {
+            let error = Quote::of(&any_datagram(ipv6, 9)).unwrap().unreachable(cause);
+            let read = IcmpError::of(&error).unwrap().cause;
+            let same = if ipv6 && cause == Unreachable::HostProhibited {
+                Unreachable::Prohibited
+            } else {
+                cause
+            };
+            assert_eq!(read, ErrorCause::Unreachable(same));
+        }
+    }
+}
+
+/// A datagram over IPv6 behind one extension header.
+fn behind(protocol: u8, extension: [u8; 8]) -> Packet {
+    let plain = any_datagram(true, 3).segments().next().unwrap().to_bytes();
+    let mut octets = plain[..40].to_vec();
+    octets[6] = protocol;
+    octets[5] += 8;
+    octets.extend(extension);
+    octets[40] = 17;
+    octets.extend(&plain[40..]);
+    Packet::parse(octets.into()).unwrap()
+}
+
+/// RFC 8200 §4.2 and §4.4, RFC 5095.
+#[test]
+fn an_unknown_option_says_what_to_do_with_it() {
+    let option = |kind| [0, 0, kind, 4, 0, 0, 0, 0];
+    let told = |at| Some(HeaderProblem::Tell(ParameterProblem::Option { at }));
+    for protocol in [0, 60] {
+        for (kind, problem) in [
+            (1, None),
+            (0x3E, None),
+            (0x5E, Some(HeaderProblem::Drop)),
+            (0x9E, told(42)),
+            (0xDE, told(42)),
+        ] {
+            let packet = behind(protocol, option(kind));
+            assert_eq!(packet.ip().header_problem(), problem, "{protocol} {kind:#x}");
+        }
+        let later = behind(protocol, [0, 0, 0, 1, 0, 0xDE, 0, 0]);
+        assert_eq!(later.ip().header_problem(), told(45), "behind padding");
+    }
+    let route = |segments_left| behind(43, [0, 0, 0, segments_left, 0, 0, 0, 0]);
+    let told = Some(HeaderProblem::Tell(ParameterProblem::Field { at: 42 }));
+    assert_eq!(route(1).ip().header_problem(), told);
+    assert_eq!(route(0).ip().header_problem(), None);
+    assert_eq!(any_datagram(true, 3).ip().header_problem(), None);
+    assert_eq!(any_datagram(false, 3).ip().header_problem(), None);
 }

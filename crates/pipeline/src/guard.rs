@@ -4,10 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use futures::{Sink, SinkExt, Stream, StreamExt};
-use pseudotcp_packet::build::TcpSegment;
-use pseudotcp_packet::{
-    FlowKey, Packet, Quote, TcpFlags, TcpHeader, TcpOptions, Transport, Unreachable,
-};
+use pseudotcp_packet::{Packet, Quote, TcpFlags, Transport, Unreachable, build};
 use pseudotcp_policy::{RejectKind, Rules, Verdict};
 
 use crate::PacketPort;
@@ -91,25 +88,10 @@ fn opens_flow(packet: &Packet) -> bool {
 /// The answer to a rejected packet, where one may be given.
 fn answer(packet: &Packet, kind: RejectKind) -> Option<Packet> {
     match (kind, packet.transport()) {
-        (RejectKind::Closed, Transport::Tcp(syn)) => Some(reset(packet.flow()?, &syn)),
+        (RejectKind::Closed, Transport::Tcp(_)) => build::reset(packet),
         (RejectKind::Closed, _) => Some(Quote::of(packet)?.unreachable(Unreachable::Port)),
         (RejectKind::Unreachable(kind), _) => Some(Quote::of(packet)?.unreachable(kind)),
     }
-}
-
-// RFC 9293 §3.10.7.1: to a SYN that finds no listener, RST with sequence number 0 that acknowledges
-// it.
-fn reset(flow: FlowKey, syn: &TcpHeader<'_>) -> Packet {
-    let segment = TcpSegment {
-        flow: flow.reversed(),
-        seq: pseudotcp_packet::SeqNumber::new(0),
-        ack: Some(syn.seq().advance(1)),
-        flags: TcpFlags::RST | TcpFlags::ACK,
-        window: 0,
-        options: TcpOptions::default(),
-        segment_size: None,
-    };
-    segment.build(bytes::Bytes::new())
 }
 
 impl<P: PacketPort> Sink<Packet> for Guard<P> {

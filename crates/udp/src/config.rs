@@ -15,6 +15,7 @@ pub struct Config {
     pub(crate) queue_bytes: usize,
     pub(crate) max_bytes: usize,
     pub(crate) max_flows: usize,
+    pub(crate) max_opening: usize,
     pub(crate) max_transmit: usize,
     pub(crate) refusal_memory: Duration,
     pub(crate) reply_refreshes: bool,
@@ -32,6 +33,7 @@ impl Default for Config {
             queue_bytes: 1 << 20,
             max_bytes: 16 << 20,
             max_flows: 65_536,
+            max_opening: 1_024,
             max_transmit: 1_024,
             refusal_memory: Duration::from_secs(1),
             reply_refreshes: true,
@@ -90,6 +92,15 @@ impl Config {
     #[must_use]
     pub fn max_flows(mut self, flows: usize) -> Self {
         self.max_flows = flows.clamp(1, 1 << 24);
+        self
+    }
+
+    /// How many flows may wait to be accepted or refused at a time; default 1,024, at least 1. Beyond
+    /// it the first datagrams of new flows are dropped and counted, so that a scan of many ports
+    /// does not become as many requests at once.
+    #[must_use]
+    pub fn max_opening(mut self, flows: usize) -> Self {
+        self.max_opening = flows.max(1);
         self
     }
 

@@ -11,12 +11,18 @@ use crate::refused::Refused;
 use crate::table::Table;
 use crate::{Config, Event, FlowId, Refusal, Stats};
 
+/// What every link carries (RFC 791 §3.2, RFC 8200 §5).
+const MIN_MTU_V4: u32 = 68;
+const MIN_MTU_V6: u32 = 1_280;
+
 /// Sorts the datagrams of apps into flows.
 ///
 /// * **Happened**: [`handle_datagram`](Self::handle_datagram),
+///   [`handle_unreachable`](Self::handle_unreachable), [`handle_too_big`](Self::handle_too_big),
 ///   [`handle_timeout`](Self::handle_timeout).
 /// * **Commands**: [`accept`](Self::accept), [`refuse`](Self::refuse), [`read`](Self::read),
-///   [`write`](Self::write), [`close`](Self::close). A stale or unfitting id makes them no-ops.
+///   [`reject`](Self::reject), [`write`](Self::write), [`close`](Self::close). A stale or unfitting
+///   id makes them no-ops.
 /// * **Outputs**: [`poll_transmit`](Self::poll_transmit), [`poll_event`](Self::poll_event),
 ///   [`poll_timeout`](Self::poll_timeout). After anything of the above drain the first two until
 ///   they return nothing, then ask for the next time to call `handle_timeout`. No output waits for
@@ -29,6 +35,10 @@ pub struct Demux {
     table: Table,
     idle: Idle,
     refused: Refused,
+    /// How many flows are neither accepted nor refused yet.
+    opening: usize,
+    /// Tells apart the packets that are cut for a narrow path.
+    identification: u32,
     events: VecDeque<Event>,
     transmits: VecDeque<Packet>,
     stats: Stats,
@@ -41,6 +51,8 @@ impl Demux {
             table: Table::new(),
             idle: Idle::default(),
             refused: Refused::new(config.refusal_memory),
+            opening: 0,
+            identification: 0,
             events: VecDeque::new(),
             transmits: VecDeque::new(),
             stats: Stats::default(),
@@ -61,9 +73,34 @@ impl Demux {
         } else if let Some(refusal) = self.refused.get(now, &key) {
             self.stats.refused_again += 1;
             self.answer(refusal, Quote::of(packet));
+        } else if self.opening >= self.config.max_opening {
+            self.stats.dropped_flows += 1;
         } else {
             let id = self.open(now, key);
             self.receive(now, id, packet);
+        }
+    }
+
+    /// An ICMP error says that a datagram which we sent found nobody: `quoted` is its five-tuple,
+    /// whose destination is the app. The flow ends, and a next datagram of the app opens it anew.
+    pub fn handle_unreachable(&mut self, quoted: &FlowKey) {
+        if let Some(id) = self.table.find(&quoted.reversed())
+            && self.end(id).is_some()
+        {
+            self.stats.flows_unwanted += 1;
+        }
+    }
+
+    /// An ICMP error says that some link on the way to the app carries at most `mtu` octets at a time;
+    /// `quoted` is the five-tuple of the datagram that was larger. Replies of that flow are cut to
+    /// it from then on, or dropped where [`Config::fragment_replies`] is false.
+    pub fn handle_too_big(&mut self, quoted: &FlowKey, mtu: u32) {
+        let least = if quoted.is_ipv6() { MIN_MTU_V6 } else { MIN_MTU_V4 };
+        if let Some(flow) =
+            self.table.find(&quoted.reversed()).and_then(|id| self.table.get_mut(id))
+        {
+            let mtu = mtu.max(least);
+            flow.path_mtu = Some(flow.path_mtu.map_or(mtu, |known| known.min(mtu)));
         }
     }
 
@@ -87,7 +124,9 @@ impl Demux {
         let Some(flow) = self.opening(id) else { return };
         flow.phase = Phase::Open;
         flow.last_active = now;
-        if flow.waiting() > 0 {
+        let is_readable = flow.waiting() > 0;
+        self.opening -= 1;
+        if is_readable {
             self.events.push_back(Event::Readable { id });
         }
     }
@@ -108,25 +147,38 @@ impl Demux {
         self.table.pop(id)
     }
 
+    /// A datagram that was read is larger than what can be carried, `max_payload` bytes. An app that
+    /// asked not to have its datagrams fragmented hears the MTU that follows (RFC 1191 §4, RFC 4443
+    /// §3.2); others hear nothing, as smaller fragments would not help them.
+    pub fn reject(&mut self, id: FlowId, max_payload: usize) {
+        let Some(flow) = self.open_flow(id).filter(|flow| flow.head.dont_fragment()) else {
+            return;
+        };
+        let mtu = u32::try_from(flow.head.len() + max_payload).unwrap_or(u32::MAX);
+        let error = flow.quote().map(|quote| quote.too_big(mtu));
+        if error.is_some_and(|error| self.transmit(error)) {
+            self.stats.too_bigs_out += 1;
+        }
+    }
+
     /// Sends one datagram to the app, whole or not at all: what becomes of one that does not fit the
     /// device's MTU says [`Config::fragment_replies`].
     pub fn write(&mut self, now: Instant, id: FlowId, payload: Bytes) {
         let refreshes = self.config.reply_refreshes;
         let Some(flow) = self.open_flow(id) else { return };
-        let reply = flow.key.reversed();
+        let (reply, path_mtu) = (flow.key.reversed(), flow.path_mtu);
         if refreshes {
             flow.last_active = now;
             self.table.touch(id);
         }
-        self.transmit_datagram(reply, payload);
+        self.transmit_datagram(reply, payload, path_mtu);
     }
 
     /// The owner ends the flow, open or not. With a kind the app hears an ICMP error, remembered as
     /// a refusal is; without, the flow is forgotten and the next datagram opens it anew.
     ///
-    /// The error quotes the datagram that the app sent last, or, where datagrams have come since
-    /// the flow was accepted, an empty one of the same five-tuple: keeping a copy of every datagram
-    /// that has long left would cost more than its recipient, a socket, would make of it.
+    /// The error quotes the datagram that the app sent last: whole as far as an error can where it
+    /// still waits, its headers alone where it has left.
     pub fn close(&mut self, now: Instant, id: FlowId, unreachable: Option<Unreachable>) {
         if self.table.get(id).is_none() {
             return;
@@ -183,6 +235,7 @@ impl Demux {
             self.end(oldest);
         }
         let id = self.table.insert(key, now);
+        self.opening += 1;
         self.arm(id);
         self.stats.flows_opened += 1;
         self.events.push_back(Event::Opening { id, flow: key });
@@ -194,10 +247,8 @@ impl Demux {
         let (is_open, was_empty) = (flow.is_open(), flow.waiting() == 0);
         if is_open {
             flow.last_active = now;
-            flow.quote = None;
-        } else {
-            flow.quote = Quote::of(packet);
         }
+        flow.head.take(packet);
         self.table.touch(id);
         for datagram in datagrams(payload(packet), packet.segment_size()) {
             self.stats.datagrams_in += 1;
@@ -254,6 +305,7 @@ impl Demux {
         if let Some(at) = flow.armed {
             self.idle.disarm(at, id);
         }
+        self.opening -= usize::from(!flow.is_open());
         self.stats.dropped_unread += flow.waiting() as u64;
         self.events.push_back(Event::Closed { id });
         Some(flow)
@@ -262,7 +314,7 @@ impl Demux {
     fn end_with(&mut self, now: Instant, id: FlowId, refusal: Refusal) {
         let Some(flow) = self.end(id) else { return };
         self.refused.remember(now, flow.key, refusal);
-        self.answer(refusal, flow.quote.or_else(|| quote_tuple(&flow.key)));
+        self.answer(refusal, flow.quote());
     }
 
     /// When a flow's idle timeout is over; nothing where it never is.
@@ -288,19 +340,36 @@ impl Demux {
         }
     }
 
-    fn transmit_datagram(&mut self, flow: FlowKey, payload: Bytes) {
+    fn transmit_datagram(&mut self, flow: FlowKey, payload: Bytes, path_mtu: Option<u32>) {
         let bytes = payload.len() as u64;
+        let mtu = path_mtu.map_or(self.config.mtu, |mtu| mtu.min(self.config.mtu)) as usize;
         let packet = build::datagram(flow.source(), flow.destination(), payload, None);
-        let fits = |packet: &Packet| packet.total_len() <= self.config.mtu as usize;
-        let packet = packet.filter(|packet| self.config.fragment_replies || fits(packet));
-        let Some(packet) = packet else {
+        let is_wanted = |packet: &Packet| packet.total_len() <= mtu || self.config.fragment_replies;
+        let Some(packet) = packet.filter(is_wanted) else {
             self.stats.dropped_too_big += 1;
             return;
         };
-        if self.transmit(packet) {
+        let sent = match path_mtu {
+            Some(mtu) => self.transmit_cut(&packet, mtu as usize),
+            None => self.transmit(packet),
+        };
+        if sent {
             self.stats.datagrams_out += 1;
             self.stats.bytes_out += bytes;
         }
+    }
+
+    /// Queues what fits a narrow path in place of a packet: all of it, or nothing.
+    fn transmit_cut(&mut self, packet: &Packet, mtu: usize) -> bool {
+        self.identification = self.identification.wrapping_add(1);
+        let pieces: Vec<_> = packet.fragments(mtu, self.identification).collect();
+        let has_room = self.write_credit() >= pieces.len();
+        if has_room {
+            self.transmits.extend(pieces);
+        } else {
+            self.stats.dropped_transmit += 1;
+        }
+        has_room
     }
 
     /// Queues a packet for the device; false where there is no room.
@@ -313,13 +382,6 @@ impl Demux {
         }
         has_room
     }
-}
-
-/// Stands for the latest datagram of a flow where there is no copy of it.
-fn quote_tuple(flow: &FlowKey) -> Option<Quote> {
-    build::datagram(flow.source(), flow.destination(), Bytes::new(), None)
-        .as_ref()
-        .and_then(Quote::of)
 }
 
 /// A packet's payload in one piece; copied only where the device brought it in several.

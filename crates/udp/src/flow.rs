@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use pseudotcp_packet::{FlowKey, Quote};
+use pseudotcp_packet::{DatagramHead, FlowKey, Quote};
 
 /// What a waiting datagram costs beside its payload: its place in the queue. It bounds floods of
 /// empty datagrams too.
@@ -29,9 +29,10 @@ pub(crate) struct Flow {
     pub(crate) last_active: Instant,
     /// The flow's timer entry.
     pub(crate) armed: Option<Instant>,
-    /// The datagram that the app sent last, for an ICMP error; none once an accepted flow has had
-    /// another.
-    pub(crate) quote: Option<Quote>,
+    /// That of the datagram that the app sent last, for an ICMP error.
+    pub(crate) head: DatagramHead,
+    /// What some link on the way to the app carries at a time, where it has said so.
+    pub(crate) path_mtu: Option<u32>,
     queue: VecDeque<Bytes>,
     bytes: usize,
 }
@@ -43,7 +44,8 @@ impl Flow {
             phase: Phase::Opening,
             last_active: now,
             armed: None,
-            quote: None,
+            head: DatagramHead::default(),
+            path_mtu: None,
             queue: VecDeque::new(),
             bytes: 0,
         }
@@ -61,6 +63,11 @@ impl Flow {
     /// What the waiting datagrams cost in bytes.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Quotes the datagram that the app sent last, with its payload if that still waits.
+    pub(crate) fn quote(&self) -> Option<Quote> {
+        self.head.quote(self.queue.back().unwrap_or(&Bytes::new()))
     }
 
     pub(crate) fn push(&mut self, datagram: Bytes) {

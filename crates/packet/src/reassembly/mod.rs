@@ -23,8 +23,8 @@ pub use self::stats::Stats;
 
 use self::partial::{Added, Partial};
 use crate::fragment::FragmentInfo;
-use crate::icmp::{ParameterProblem, Quote};
 use crate::packet::{Packet, Transport};
+use crate::quote::{ParameterProblem, Quote};
 use crate::{ip, ipv6};
 
 /// The most errors that wait for [`Reassembler::poll_transmit`]; the rest is not sent.

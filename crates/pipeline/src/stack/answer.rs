@@ -76,6 +76,31 @@ pub(super) fn udp(cause: &OpenError, ipv6: bool) -> UdpRefusal {
     }
 }
 
+/// What is found out about a host that somebody pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pinged {
+    /// It answers.
+    Reached,
+    /// There is no way to it.
+    Unreachable(Unreachable),
+    /// Nobody knows.
+    Silent,
+}
+
+/// What a connection that could not be opened says about the target's host.
+pub(super) fn ping(cause: &OpenError) -> Pinged {
+    match cause {
+        // The host itself has said no.
+        OpenError::Refused => Pinged::Reached,
+        OpenError::Unreachable | OpenError::Unresolved => Pinged::Unreachable(Unreachable::Host),
+        OpenError::NoIpv6 => Pinged::Unreachable(Unreachable::Network),
+        OpenError::Denied | OpenError::Unauthenticated => {
+            Pinged::Unreachable(Unreachable::Prohibited)
+        }
+        _ => Pinged::Silent,
+    }
+}
+
 /// What a datagram flow's end says about its last datagrams; `None` forgets them.
 pub(super) fn udp_end(cause: &TunnelError) -> Option<Unreachable> {
     matches!(cause, TunnelError::Unreachable).then_some(Unreachable::Port)
@@ -119,6 +144,24 @@ mod tests {
             assert_eq!(tcp(&cause, TcpRefusalStyle::Icmp), to_tcp, "{cause}");
             assert_eq!(udp(&cause, false), to_udp4, "{cause}");
             assert_eq!(udp(&cause, true), to_udp6, "{cause}");
+        }
+    }
+
+    #[test]
+    fn only_what_answers_is_pinged_with_success() {
+        for (cause, ..) in table() {
+            let expected = match cause {
+                OpenError::Refused => Pinged::Reached,
+                OpenError::Unreachable | OpenError::Unresolved => {
+                    Pinged::Unreachable(Unreachable::Host)
+                }
+                OpenError::NoIpv6 => Pinged::Unreachable(Unreachable::Network),
+                OpenError::Denied | OpenError::Unauthenticated => {
+                    Pinged::Unreachable(Unreachable::Prohibited)
+                }
+                _ => Pinged::Silent,
+            };
+            assert_eq!(ping(&cause), expected, "{cause}");
         }
     }
 

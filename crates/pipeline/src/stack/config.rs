@@ -1,6 +1,9 @@
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::answer::TcpRefusalStyle;
+use super::ping::Ping;
 
 /// The settings of a [`Stack`](super::Stack).
 #[derive(Clone, Debug)]
@@ -9,6 +12,8 @@ pub struct Config {
     pub(super) udp: pseudotcp_udp::Config,
     pub(super) open_timeout: Duration,
     pub(super) tcp_refusal: TcpRefusalStyle,
+    pub(super) ping: Ping,
+    pub(super) device: Vec<IpNet>,
 }
 
 impl Default for Config {
@@ -18,6 +23,8 @@ impl Default for Config {
             udp: pseudotcp_udp::Config::default(),
             open_timeout: Duration::from_secs(29),
             tcp_refusal: TcpRefusalStyle::default(),
+            ping: Ping::default(),
+            device: Vec::new(),
         }
     }
 }
@@ -61,6 +68,22 @@ impl Config {
     #[must_use]
     pub fn tcp_refusal(mut self, style: TcpRefusalStyle) -> Self {
         self.tcp_refusal = style;
+        self
+    }
+
+    /// Sets what apps hear that ping somebody (default: a reply if the host answers, through the
+    /// transport, a TCP connection).
+    #[must_use]
+    pub fn ping(mut self, ping: Ping) -> Self {
+        self.ping = ping;
+        self
+    }
+
+    /// Sets the device's addresses with their prefixes (default: none). What is sent to them, or to
+    /// the broadcast address of their networks, goes nowhere.
+    #[must_use]
+    pub fn device_networks(mut self, networks: Vec<IpNet>) -> Self {
+        self.device = networks;
         self
     }
 }

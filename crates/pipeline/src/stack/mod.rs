@@ -5,7 +5,9 @@ mod complaint;
 mod config;
 mod flows;
 mod lull;
+mod network;
 mod open;
+mod ping;
 mod stats;
 mod tcp;
 mod udp;
@@ -20,15 +22,17 @@ use std::time::{Duration, Instant};
 
 use futures::{Sink, Stream};
 use pseudotcp_masque::{OpenError, Transport};
-use pseudotcp_packet::{Packet, Protocol};
+use pseudotcp_packet::{Packet, Transport as Header};
 
 pub use self::answer::TcpRefusalStyle;
 pub use self::config::Config;
+pub use self::ping::Ping;
 pub use self::stats::Stats;
 
 use self::complaint::Complaints;
 use self::flows::{ReadyList, Token};
 use self::lull::Lull;
+use self::network::Network;
 use self::open::{Opened, Opens};
 use self::tcp::TcpSide;
 use self::udp::UdpSide;
@@ -56,6 +60,7 @@ const TURN: usize = 256;
 pub struct Stack {
     tcp: TcpSide,
     udp: UdpSide,
+    network: Network,
     shared: Shared,
     timer: Timer,
     lull: Lull,
@@ -83,10 +88,11 @@ impl Stack {
     pub fn new(config: Config, transport: Arc<dyn Transport>) -> io::Result<Self> {
         let mut secret = [0; 16];
         getrandom::fill(&mut secret)?;
-        let Config { tcp, udp, open_timeout, tcp_refusal } = config;
+        let Config { tcp, udp, open_timeout, tcp_refusal, ping, device } = config;
         Ok(Self {
             tcp: TcpSide::new(pseudotcp_tcp::Engine::new(tcp, secret)),
             udp: UdpSide::new(pseudotcp_udp::Demux::new(udp)),
+            network: Network::new(device, ping),
             shared: Shared {
                 transport,
                 opens: Opens::default(),
@@ -175,6 +181,9 @@ impl Stack {
             match opened {
                 Opened::Tcp(id, result) => self.tcp.opened(now, id, result, &mut self.shared),
                 Opened::Udp(id, result) => self.udp.opened(now, id, result, &mut self.shared),
+                Opened::Probe(host, result) => {
+                    self.network.probed(now, host, &result, &mut self.shared);
+                }
             }
         }
     }
@@ -194,8 +203,29 @@ impl Stack {
         budget
     }
 
+    /// The switch between the protocols.
+    fn receive(&mut self, now: Instant, packet: Packet) {
+        let Self { tcp, udp, network, shared, .. } = self;
+        if !network.admits(now, &packet, shared) {
+            return;
+        }
+        match packet.transport() {
+            Header::Tcp(_) => tcp.engine.handle_segment(now, &packet),
+            Header::Udp(_) => udp.demux.handle_datagram(now, &packet),
+            Header::Icmp(_) | Header::Icmpv6(_) => {
+                network.handle_icmp(now, packet, (&mut tcp.engine, &mut udp.demux), shared);
+            }
+            Header::Fragment(_) => shared.stats.other_packets += 1,
+            Header::Other => network.handle_other(now, &packet, shared),
+        }
+    }
+
     fn poll_transmit(&mut self) -> Option<Packet> {
-        self.tcp.engine.poll_transmit(clock::now()).or_else(|| self.udp.demux.poll_transmit())
+        let Self { tcp, udp, network, shared, .. } = self;
+        tcp.engine
+            .poll_transmit(clock::now())
+            .or_else(|| network.poll_transmit())
+            .or_else(|| udp.poll_transmit(shared))
     }
 }
 
@@ -221,11 +251,7 @@ impl Sink<Packet> for Stack {
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> io::Result<()> {
         self.lull.packet();
-        match packet.ip().protocol() {
-            Protocol::Tcp => self.tcp.engine.handle_segment(clock::now(), &packet),
-            Protocol::Udp => self.udp.demux.handle_datagram(clock::now(), &packet),
-            _ => self.shared.stats.other_packets += 1,
-        }
+        self.receive(clock::now(), packet);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Opens in progress: one set of futures, no task each.
 
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -13,6 +14,8 @@ use pseudotcp_packet::FlowKey;
 pub(super) enum Opened {
     Tcp(pseudotcp_tcp::FlowId, Result<ByteTunnel, OpenError>),
     Udp(pseudotcp_udp::FlowId, Result<DatagramTunnel, OpenError>),
+    /// Of a host that was pinged.
+    Probe(IpAddr, Result<(), OpenError>),
 }
 
 /// The opens in progress. Dropping one's [`AbortHandle`] does not end it; aborting it does, and

@@ -14,8 +14,18 @@ pub struct Stats {
     pub tcp_bytes_down: u64,
     /// Datagrams that a tunnel did not take: its queue was full, or they were too large for it.
     pub datagrams_not_taken: u64,
-    /// Packets that are neither TCP nor UDP; they are dropped.
+    /// Packets that are no flow's and no ping: of other protocols, with headers that cannot be
+    /// processed, fragments.
     pub other_packets: u64,
+    /// Packets from or to addresses that no flow can have: multicast, broadcast, loopback, the link's
+    /// own, nobody's.
+    pub unroutable: u64,
+    /// ICMP errors about packets that were sent to apps.
+    pub icmp_errors_in: u64,
+    /// Echo requests that were answered by a reply.
+    pub pings_answered: u64,
+    /// Replies and errors dropped because too many waited to be taken.
+    pub answers_dropped: u64,
     /// ICMP errors not sent because their app's address had too many already.
     pub icmp_limited: u64,
 }

@@ -1,7 +1,6 @@
 //! The UDP half of the stack: demux events in, tunnels opened, pumped and ended.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -11,12 +10,13 @@ use futures::future::AbortHandle;
 use futures::task::waker_ref;
 use futures::{SinkExt, StreamExt};
 use pseudotcp_masque::{DatagramTunnel, OpenError, TunnelError};
-use pseudotcp_packet::{FlowKey, Unreachable};
-use pseudotcp_udp::{Demux, Event, FlowId, Refusal};
+use pseudotcp_packet::{FlowKey, Packet, Transport, Unreachable};
+use pseudotcp_udp::{Demux, Event, FlowId};
 
 use super::flows::{FlowWaker, Token};
 use super::open::{Opened, request};
 use super::{QUANTUM, Shared, answer};
+use crate::clock;
 
 /// The demux and what belongs to each of its flows on the tunnel side.
 pub(super) struct UdpSide {
@@ -26,7 +26,7 @@ pub(super) struct UdpSide {
 
 struct Flow {
     waker: Arc<FlowWaker>,
-    app: IpAddr,
+    is_ipv6: bool,
     stage: Stage,
 }
 
@@ -78,10 +78,7 @@ impl UdpSide {
             }
             Err(cause) => {
                 shared.open_failed(now, &cause);
-                let refusal = match answer::udp(&cause, flow.app.is_ipv6()) {
-                    Refusal::Unreachable(_) if !shared.allow_icmp(now, flow.app) => Refusal::Drop,
-                    refusal => refusal,
-                };
+                let refusal = answer::udp(&cause, flow.is_ipv6);
                 tracing::debug!(?id, %cause, ?refusal, "open refused");
                 self.demux.refuse(now, id, refusal);
             }
@@ -104,11 +101,21 @@ impl UdpSide {
                 up + down
             }
             Err(end) => {
-                let kind = end.kind().filter(|_| shared.allow_icmp(now, flow.app));
-                self.demux.close(now, id, kind);
+                self.demux.close(now, id, end.kind());
                 0
             }
         }
+    }
+
+    /// The next packet for the device. Errors for an app that had too many are not sent, those for
+    /// remembered refusals included.
+    pub(super) fn poll_transmit(&mut self, shared: &mut Shared) -> Option<Packet> {
+        std::iter::from_fn(|| self.demux.poll_transmit()).find(|packet| match packet.transport() {
+            Transport::Icmp(_) | Transport::Icmpv6(_) => {
+                shared.allow_icmp(clock::now(), packet.ip().destination())
+            }
+            _ => true,
+        })
     }
 
     fn open(&mut self, now: Instant, id: FlowId, flow: &FlowKey, shared: &mut Shared) {
@@ -117,8 +124,8 @@ impl UdpSide {
         let open =
             shared.opens.start(async move { Opened::Udp(id, transport.open_udp(request).await) });
         let waker = FlowWaker::new(Token::Udp(id), &shared.ready);
-        let app = flow.source().ip();
-        self.flows.insert(id, Flow { waker, app, stage: Stage::Opening(open) });
+        let stage = Stage::Opening(open);
+        self.flows.insert(id, Flow { waker, is_ipv6: flow.is_ipv6(), stage });
     }
 
     fn schedule(&mut self, id: FlowId) {
@@ -164,6 +171,7 @@ fn pump_up(
         moved += cost(&datagram);
         if datagram.len() > tunnel.max_datagram_size() {
             shared.stats.datagrams_not_taken += 1;
+            demux.reject(id, tunnel.max_datagram_size());
             continue;
         }
         match tunnel.poll_ready_unpin(cx) {

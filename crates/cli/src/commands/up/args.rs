@@ -4,8 +4,9 @@
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, value_parser};
+use clap::{ArgGroup, Args, ValueEnum, value_parser};
 use ipnet::IpNet;
+use pseudotcp_pipeline::stack::Ping;
 
 use crate::logging::Logging;
 use crate::secret::Secret;
@@ -56,12 +57,30 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     pub(crate) reject_dns_over_tls: bool,
 
+    /// What apps hear that ping somebody. A proxy cannot carry a ping.
+    #[arg(long, value_name = "MODE", value_enum, default_value_t)]
+    pub(crate) icmp: PingMode,
+
     /// Capture all packets of the TUN in this file (pcapng, for Wireshark).
     #[arg(long, value_name = "FILE")]
     pub(crate) pcap: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) logging: Logging,
+}
+
+/// What apps hear that ping somebody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PingMode {
+    /// Nothing.
+    Off,
+    /// A reply, whether or not there is such a host.
+    Reply,
+    /// That it is prohibited.
+    Unreachable,
+    /// A reply if the host answers a TCP connection through the proxy, by yes or by no.
+    #[default]
+    ReplyIfReachable,
 }
 
 /// What the program shows the proxy.
@@ -126,6 +145,17 @@ pub(crate) struct DeviceArgs {
     /// Do without segmentation offload.
     #[arg(long)]
     pub(crate) no_offload: bool,
+}
+
+impl From<PingMode> for Ping {
+    fn from(mode: PingMode) -> Self {
+        match mode {
+            PingMode::Off => Self::Off,
+            PingMode::Reply => Self::Reply,
+            PingMode::Unreachable => Self::Unreachable,
+            PingMode::ReplyIfReachable => Self::ReplyIfReachable,
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\

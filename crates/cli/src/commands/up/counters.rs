@@ -85,6 +85,7 @@ fn udp(stack: &Stack) -> Vec<(&'static str, u64)> {
         + stats.udp.dropped_queue
         + stats.udp.dropped_memory
         + stats.udp.dropped_unread
+        + stats.udp.dropped_flows
         + stats.udp.dropped_too_big
         + stats.udp.dropped_transmit
         + stats.datagrams_not_taken;
@@ -108,6 +109,9 @@ fn device(tun: &TunCounters, guard: &Guard<Stack>) -> Vec<(&'static str, u64)> {
         ("rejected by rule", guard_stats.rejected),
         ("dropped by rule", guard_stats.dropped),
         ("neither TCP nor UDP", stack.other_packets),
+        ("to addresses of no flow", stack.unroutable),
+        ("pings answered", stack.pings_answered),
+        ("ICMP errors in", stack.icmp_errors_in),
         ("opens failed", stack.opens_failed),
         ("ICMP errors withheld", stack.icmp_limited),
     ]

@@ -14,6 +14,7 @@ use pseudotcp_tun::{Counters as TunCounters, TunPort};
 use super::args::UpArgs;
 use super::capture::Capture;
 use super::counters::Counters;
+use super::device;
 use crate::signals::{Signals, Wish};
 
 type Observer = Box<dyn FnMut(Direction, &Packet)>;
@@ -34,7 +35,9 @@ impl DataPath {
         mut capture: Capture,
         client: Client,
     ) -> Result<Self> {
-        let config = stack::Config::for_device(tun.mtu(), tun.has_tcp_offload());
+        let config = stack::Config::for_device(tun.mtu(), tun.has_tcp_offload())
+            .ping(args.icmp.into())
+            .device_networks(device::networks(&args.device));
         let stack = Stack::new(config, transport(args, &client)).context("making the stack")?;
         let (mtu, limit) = (tun.mtu(), stack.icmp_limit());
         let counters = tun.counters();

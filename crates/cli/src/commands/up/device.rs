@@ -34,6 +34,11 @@ pub(super) fn open(args: &DeviceArgs) -> Result<TunPort> {
     LinuxTun::create(config).map_err(explain::no_interface)
 }
 
+/// The addresses of the device with their networks, as far as they are known.
+pub(super) fn networks(args: &DeviceArgs) -> Vec<IpNet> {
+    if args.tun_fd.is_some() { Vec::new() } else { addresses(args) }
+}
+
 fn addresses(args: &DeviceArgs) -> Vec<IpNet> {
     if !args.addresses.is_empty() {
         return args.addresses.clone();
