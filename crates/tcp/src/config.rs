@@ -9,6 +9,9 @@ const MIN_BUDGET: usize = 1024 * 1024;
 /// RFC 7323 §2.3: 65,535 × 2¹⁴.
 const MAX_WINDOW: u32 = 65_535 << 14;
 
+/// RFC 1122 §4.2.3.2, RFC 9293 §3.8.6.3.
+const MAX_ACK_DELAY: Duration = Duration::from_millis(500);
+
 /// The longest time that anything waits: an instant so far ahead can still be told.
 pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 365);
 
@@ -27,6 +30,7 @@ pub struct Config {
     pub(crate) closing_timeout: Duration,
     pub(crate) user_timeout: Duration,
     pub(crate) congestion: CongestionControl,
+    pub(crate) ack_delay: Duration,
 }
 
 /// Who may slow a flow down besides the app, by its window.
@@ -54,6 +58,7 @@ impl Default for Config {
             closing_timeout: Duration::from_mins(4),
             user_timeout: Duration::from_mins(2),
             congestion: CongestionControl::default(),
+            ack_delay: Duration::from_millis(4),
         }
     }
 }
@@ -148,6 +153,15 @@ impl Config {
     #[must_use]
     pub fn user_timeout(mut self, after: Duration) -> Self {
         self.user_timeout = after.min(FOREVER);
+        self
+    }
+
+    /// How long a single segment may wait for its acknowledgement (default 4 ms; at most the 500 ms
+    /// of RFC 1122 §4.2.3.2). Only what came in order and was not pushed waits, and never the
+    /// second full segment. Longer saves packets when answers are quick, and slows apps that wait.
+    #[must_use]
+    pub fn ack_delay(mut self, after: Duration) -> Self {
+        self.ack_delay = after.min(MAX_ACK_DELAY);
         self
     }
 

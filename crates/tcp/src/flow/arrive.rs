@@ -186,6 +186,12 @@ impl Flow {
         if arrived.in_order + arrived.out_of_order == 0 && !arrived.finished {
             cx.stats.duplicates += 1;
         }
+        if !arrived.ahead {
+            // What the app pushes it waits for; a FIN and bytes without room are answered at once.
+            let pushed = segment.has(TcpFlags::PSH) || fin || arrived.dropped > 0;
+            let delay = if pushed { Duration::ZERO } else { cx.config.ack_delay };
+            self.receiver.acknowledge_soon(cx.now, delay, self.sender.mss());
+        }
         if self.receiver.announce() {
             cx.raise(Event::Readable { id: self.id });
         }

@@ -195,15 +195,17 @@ impl Flow {
             _ if self.state.is_closing() => self.last_heard + config.closing_timeout,
             _ => self.last_heard + config.idle_timeout,
         };
-        self.sender
-            .timer()
-            .filter(|_| !self.state.is_terminal())
-            .map_or(own, |timer| timer.min(own))
+        let timers = self.sender.timer().into_iter().chain(self.receiver.ack_due());
+        timers.filter(|_| !self.state.is_terminal()).fold(own, Time::min)
     }
 
+    /// What is due first; what else is due comes next.
     pub(crate) fn on_timeout(&mut self, cx: &mut Context<'_>) {
         if self.state.is_held() {
             self.on_open_deadline(cx);
+        } else if self.receiver.ack_due().is_some_and(|due| due <= cx.now) {
+            self.receiver.owe_ack();
+            self.ledger.wants_transmit = true;
         } else if self.sender.timer().is_some_and(|timer| timer <= cx.now) {
             self.on_sender_timer(cx);
         } else if self.deadline(cx) <= cx.now {

@@ -1,13 +1,19 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use pseudotcp_packet::{SackBlocks, SeqNumber};
 
 use crate::assembler::Assembler;
 use crate::chunks::Chunks;
+use crate::clock::Time;
 use crate::segment::Segment;
 
 /// Units of the window scale kept back, so that rounding need not take back what was offered.
 /// Segments of 1,460 bytes misfit every unit; this is enough for 256 KiB of them.
 const SLACK_UNITS: u32 = 128;
+
+/// Segments at the start of a flow that are acknowledged at once, as the app's window grows by it.
+const QUICK_ACKS: u8 = 16;
 
 /// The direction from the app: what has arrived, and what may.
 #[derive(Debug)]
@@ -22,6 +28,10 @@ pub(crate) struct Receiver {
     shift: u8,
     /// One acknowledgement is owed for all that arrived in order.
     ack_owed: bool,
+    /// It may wait until then for data to travel with, or for more to acknowledge.
+    ack_due: Option<Time>,
+    /// Acknowledgements that do not wait, as the flow is new.
+    quick: u8,
     /// One more for every segment that arrived ahead of a gap.
     duplicates_owed: u8,
     /// `Readable` was raised and the buffer has not been emptied since.
@@ -45,6 +55,8 @@ pub(crate) struct Arrived {
     pub(crate) dropped: u64,
     /// The app's FIN was reached.
     pub(crate) finished: bool,
+    /// It arrived ahead of a gap.
+    pub(crate) ahead: bool,
 }
 
 impl Receiver {
@@ -57,6 +69,8 @@ impl Receiver {
             capacity,
             shift,
             ack_owed: false,
+            ack_due: None,
+            quick: QUICK_ACKS,
             duplicates_owed: 0,
             announced: false,
             repeated: None,
@@ -101,8 +115,8 @@ impl Receiver {
     /// Takes the payload and the FIN of a segment that [`accepts`](Self::accepts) let pass, at
     /// most `left` bytes of it.
     pub(crate) fn take(&mut self, segment: &Segment<'_>, fin: bool, left: usize) -> Arrived {
-        let mut arrived = Arrived::default();
         let ahead = segment.seq.offset_from(self.next) > 0;
+        let mut arrived = Arrived { ahead, ..Arrived::default() };
         let mut at = segment.seq;
         for slice in segment.payload {
             self.take_slice(at, slice, left, &mut arrived);
@@ -116,13 +130,32 @@ impl Receiver {
         }
         arrived.in_order += self.pull();
         arrived.finished = self.pass_fin();
-        if ahead {
+        if arrived.ahead {
             // RFC 5681 §4.2: at once, and one for each segment ahead of a gap.
             self.duplicates_owed = self.duplicates_owed.saturating_add(1);
-        } else {
-            self.ack_owed = true;
         }
         arrived
+    }
+
+    /// Something has arrived in order: at the end of the batch it is acknowledged, or soon.
+    ///
+    /// RFC 1122 §4.2.3.2: every second full segment at once. So is what fills a gap (RFC 5681 §4.2),
+    /// and at the start of a flow everything.
+    pub(crate) fn acknowledge_soon(&mut self, now: Time, delay: Duration, mss: u32) {
+        let unacknowledged = self.next.offset_from(self.acked);
+        let enough = u32::try_from(unacknowledged).is_ok_and(|octets| octets >= 2 * mss);
+        let reports = self.assembler.is_some() || self.repeated.is_some();
+        if enough || reports || self.quick > 0 || delay.is_zero() {
+            self.quick = self.quick.saturating_sub(1);
+            self.ack_owed = true;
+        } else {
+            self.ack_due.get_or_insert(now + delay);
+        }
+    }
+
+    /// When the acknowledgement of something can wait no longer.
+    pub(crate) fn ack_due(&self) -> Option<Time> {
+        self.ack_due
     }
 
     /// The next bytes, and whether taking them made the window worth telling about.
@@ -151,11 +184,16 @@ impl Receiver {
     ///
     /// RFC 9293 §3.8.6: the right edge never moves back. Where the scale leaves no other choice it
     /// does by less than one unit (RFC 7323 §2.4), and what was promised is still taken.
-    pub(crate) fn offer(&mut self, room: usize, scaled: bool) -> u16 {
+    pub(crate) fn offer(&mut self, room: usize, mss: u32, scaled: bool) -> u16 {
         let shift = if scaled { self.shift } else { 0 };
         let promised = u32::try_from(self.edge.offset_from(self.next)).unwrap_or(0);
         let rounded = |window: u32| (window >> shift) << shift;
-        let mut window = rounded(self.space(room).max(promised));
+        let space = self.space(room);
+        // RFC 9293 §3.8.6.2.2: where little room is left its edge does not move by small steps.
+        let half = self.capacity / 2;
+        let crowded = octets(self.unread.len()) > half || space < 2 * mss;
+        let silly = crowded && space.saturating_sub(promised) < mss.min(half);
+        let mut window = rounded(if silly { promised } else { space.max(promised) });
         let hard = self.capacity.saturating_sub(octets(self.unread.len()));
         if window < promised && window + (1 << shift) <= hard {
             window += 1 << shift;
@@ -163,6 +201,7 @@ impl Receiver {
         let field = u16::try_from(window >> shift).unwrap_or(u16::MAX);
         self.promise(u32::from(field) << shift);
         self.acked = self.next;
+        self.ack_due = None;
         field
     }
 
@@ -186,6 +225,7 @@ impl Receiver {
 
     pub(crate) fn owe_ack(&mut self) {
         self.ack_owed = true;
+        self.ack_due = None;
     }
 
     /// Some acknowledgement is owed.

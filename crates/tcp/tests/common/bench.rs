@@ -130,6 +130,11 @@ impl Seg {
         self
     }
 
+    pub(crate) fn without(mut self, flags: TcpFlags) -> Self {
+        self.flags = self.flags.without(flags);
+        self
+    }
+
     pub(crate) fn ack_of(mut self, number: u32) -> Self {
         self.ack = Some(number);
         self
