@@ -128,9 +128,6 @@ impl Recovery {
     /// An acknowledgement arrived.
     pub(crate) fn on_ack(&mut self, report: &Report<'_>, reordering: &mut Reordering) -> News {
         let progress = report.number.offset_from(self.outstanding.start()) > 0;
-        if report.repeated {
-            reordering.on_duplicate();
-        }
         let round_trip = self.deliver(report, reordering);
         let mut news = News { round_trip, ..News::default() };
         news.tail_loss = self.judge_probe(report);

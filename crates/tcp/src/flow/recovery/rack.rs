@@ -116,7 +116,7 @@ impl Reordering {
     }
 
     /// D-SACK says that something was sent again in vain.
-    pub(super) fn on_duplicate(&mut self) {
+    pub(crate) fn on_duplicate(&mut self) {
         self.widened = self.widened.saturating_add(1);
         self.persist = PERSIST;
     }

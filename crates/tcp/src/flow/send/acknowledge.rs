@@ -41,7 +41,11 @@ impl Sender {
         let closed = self.window == 0;
         self.update_window(ack);
         let repeated = is_duplicate_report(ack.number, &ack.sack);
-        stats.needless_retransmissions += u64::from(repeated);
+        if repeated {
+            // It may tell of what was acknowledged long ago, when nothing is in flight any more.
+            stats.needless_retransmissions += 1;
+            self.reordering.on_duplicate();
+        }
         let news = self.hear(now, ack, duplicate, repeated);
         let acked = u32::try_from(ack.number.offset_from(self.una)).unwrap_or(0);
         if acked > 0 {
