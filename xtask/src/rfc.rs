@@ -126,9 +126,19 @@ fn count(source: &Source, sections: &mut Sections) {
     }
 }
 
-/// The sections that a line names: `RFC 9293 §3.10.7.4`, `RFC 6298 §5.2 and §5.3`, or the RFC alone.
+/// The sections that a line names: `RFC 9293 §3.10.7.4`, `RFC 6298 §5.2 and §5.3`, the RFC alone, or
+/// a test's name like `rfc_9438_4_7_a_second_loss`.
 fn cited(line: &str) -> Vec<Section> {
-    line.split("RFC ").skip(1).flat_map(sections_of).collect()
+    let named = line.split_once("fn rfc_").and_then(|(_, name)| section_of_name(name));
+    line.split("RFC ").skip(1).flat_map(sections_of).chain(named).collect()
+}
+
+fn section_of_name(name: &str) -> Option<Section> {
+    let mut numbers = name.split('_').map_while(|part| part.parse::<u32>().ok());
+    let rfc = numbers.next()?;
+    let section: Vec<String> = numbers.map(|number| number.to_string()).collect();
+    let name = if section.is_empty() { String::new() } else { format!("§{}", section.join(".")) };
+    Some(Section { rfc, name })
 }
 
 fn sections_of(text: &str) -> Vec<Section> {
@@ -170,6 +180,8 @@ mod tests {
         let found = cited("// RFC 6298 §5.2 and §5.3, RFC 1 §2, §3.");
         let names = [(6298, "§5.2"), (6298, "§5.3"), (1, "§2"), (1, "§3")];
         assert_eq!(found, names.map(|(rfc, name)| section(rfc, name)));
+        assert_eq!(cited("fn rfc_9438_4_7_a_loss() {"), [section(9438, "§4.7")]);
+        assert_eq!(cited("fn rfc_2525_a_reset() {"), [section(2525, "")]);
     }
 
     #[test]

@@ -191,7 +191,7 @@ mod tests {
         cubic.on_loss(at(1_000), 80_000);
         cubic.on_recovered();
         assert_eq!(cubic.window(), 56_000);
-        // K = cbrt(24 / 0.4) = 3.9 s: slower and slower up to the peak, and faster beyond it.
+        // RFC 9438 §4.1, §4.2, §5.1: K = cbrt(24 / 0.4) = 3.9 s: slower and slower up to the peak, and faster beyond it.
         let windows = rounds(&mut cubic, 1_000, 80);
         assert!(windows.is_sorted());
         assert!((78..=81).contains(&windows[38]), "{windows:?}");
