@@ -11,6 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::body::Body;
 use crate::checksum::pseudo_header;
 use crate::flow::{FlowKey, Protocol};
+use crate::ip::Ecn;
 use crate::packet::{Checksum, Kind, Layout, Packet, Transport};
 use crate::scope::Scope;
 use crate::seq::SeqNumber;
@@ -66,6 +67,11 @@ impl TcpSegment {
     /// Builds the packet. A payload beyond what one IP packet can hold (at least 65,435 octets
     /// whatever the options) is cut off there.
     pub fn build(&self, payload: impl Into<Body>) -> Packet {
+        self.build_marked(payload, Ecn::NotEct)
+    }
+
+    /// The same, with this congestion codepoint in the IP header (RFC 3168 §5).
+    pub fn build_marked(&self, payload: impl Into<Body>, ecn: Ecn) -> Packet {
         let (source, destination) = (self.flow.source(), self.flow.destination());
         let ip_len = if self.flow.is_ipv6() { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN };
         let header_len = tcp::HEADER_LEN + self.options.encoded_len();
@@ -73,6 +79,9 @@ impl TcpSegment {
         let len = header_len + body.octets();
         let mut head = BytesMut::with_capacity(ip_len + header_len);
         ip::put_header(&mut head, source.ip(), destination.ip(), Protocol::Tcp, len);
+        if ecn != Ecn::NotEct {
+            ip::set_ecn(&mut head, ecn);
+        }
         let checksum = partial_checksum(source.ip(), destination.ip(), Protocol::Tcp, len);
         tcp::put_header(&mut head, &self.fields(checksum));
         let layout = Layout { ip_len, protocol: Protocol::Tcp, kind: Kind::Tcp };

@@ -31,6 +31,18 @@ pub enum Ecn {
     Ce,
 }
 
+impl Ecn {
+    /// The two low bits of a traffic class.
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::NotEct => 0b00,
+            Self::Ect1 => 0b01,
+            Self::Ect0 => 0b10,
+            Self::Ce => 0b11,
+        }
+    }
+}
+
 impl From<u8> for Ecn {
     /// From the two low bits of a traffic class.
     fn from(traffic_class: u8) -> Self {
@@ -194,6 +206,14 @@ pub(crate) fn set_total_len(head: &mut [u8], total_len: usize) {
     match version(head) {
         Some(Version::V6) => ipv6::set_total_len(head, total_len),
         _ => ipv4::set_total_len(head, total_len),
+    }
+}
+
+/// Writes a codepoint into a header that has none.
+pub(crate) fn set_ecn(head: &mut [u8], ecn: Ecn) {
+    match version(head) {
+        Some(Version::V6) => ipv6::set_ecn(head, ecn.bits()),
+        _ => ipv4::set_ecn(head, ecn.bits()),
     }
 }
 

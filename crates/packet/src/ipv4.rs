@@ -119,6 +119,14 @@ pub(crate) fn set_fragment(head: &mut [u8], info: FragmentInfo) {
     update_checksum(head);
 }
 
+/// Writes the congestion codepoint, and the header checksum with it.
+pub(crate) fn set_ecn(head: &mut [u8], bits: u8) {
+    if let Some(mut ip) = MutableIpv4Packet::new(head) {
+        ip.set_ecn(bits);
+    }
+    update_checksum(head);
+}
+
 /// Adds to the identification: each packet cut from a larger one gets the next number.
 pub(crate) fn advance_identification(head: &mut [u8], by: u16) {
     if let Some(mut ip) = MutableIpv4Packet::new(head) {

@@ -238,6 +238,13 @@ pub(crate) fn put_header(
     set_total_len(head, HEADER_LEN + payload_len);
 }
 
+/// Writes the congestion codepoint into a traffic class that is zero.
+pub(crate) fn set_ecn(head: &mut [u8], bits: u8) {
+    if let Some(mut ip) = MutableIpv6Packet::new(head) {
+        ip.set_traffic_class(bits);
+    }
+}
+
 /// Writes the payload length.
 pub(crate) fn set_total_len(head: &mut [u8], total_len: usize) {
     let payload_len = total_len.saturating_sub(HEADER_LEN);

@@ -31,6 +31,8 @@ pub struct Config {
     pub(crate) user_timeout: Duration,
     pub(crate) congestion: CongestionControl,
     pub(crate) ack_delay: Duration,
+    pub(crate) ecn: bool,
+    pub(crate) keep_alive: Option<Duration>,
 }
 
 /// Who may slow a flow down besides the app, by its window.
@@ -59,6 +61,8 @@ impl Default for Config {
             user_timeout: Duration::from_mins(2),
             congestion: CongestionControl::default(),
             ack_delay: Duration::from_millis(4),
+            ecn: true,
+            keep_alive: None,
         }
     }
 }
@@ -162,6 +166,24 @@ impl Config {
     #[must_use]
     pub fn ack_delay(mut self, after: Duration) -> Self {
         self.ack_delay = after.min(MAX_ACK_DELAY);
+        self
+    }
+
+    /// Whether explicit congestion notification is agreed to where an app asks for it (default: it
+    /// is; RFC 3168). What arrives marked is echoed; what is sent is marked as capable only where
+    /// [`CongestionControl`] would answer. Off for devices that drop marked packets.
+    #[must_use]
+    pub fn ecn(mut self, agreed: bool) -> Self {
+        self.ecn = agreed;
+        self
+    }
+
+    /// After how long a silence an app is asked whether it is still there (default: never, as RFC
+    /// 9293 §3.8.4 wants it). Asked again every 75 s or sooner, and given up after nine times
+    /// without an answer. Shorter finds dead apps sooner, and wakes idle machines.
+    #[must_use]
+    pub fn keep_alive(mut self, after: Option<Duration>) -> Self {
+        self.keep_alive = after.map(|after| after.clamp(Duration::from_secs(1), FOREVER));
         self
     }
 

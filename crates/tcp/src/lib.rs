@@ -46,7 +46,7 @@
 //! * A flow that is over emits nothing, and its last event is [`Event::Closed`].
 //! * No timer is armed when nothing can time out.
 //!
-//! What it deliberately does not do: active opens, and for now ECN and Fast Open. Deviations from
+//! What it deliberately does not do: active opens and Fast Open. Deviations from
 //! the RFCs are marked `DEVIATION` in the code.
 //!
 //! Features: none. MSRV: 1.95.

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use pseudotcp_packet::{FlowKey, Packet, SeqNumber, TcpFlags, TcpOptions, Transport};
+use pseudotcp_packet::{Ecn, FlowKey, Packet, SeqNumber, TcpFlags, TcpOptions, Transport};
 
 /// A segment from an app, as the state machine reads it.
 #[derive(Clone, Copy, Debug)]
@@ -9,6 +9,8 @@ pub(crate) struct Segment<'a> {
     pub(crate) seq: SeqNumber,
     pub(crate) ack: Option<SeqNumber>,
     pub(crate) flags: TcpFlags,
+    /// The codepoint of its IP header.
+    pub(crate) ecn: Ecn,
     /// As on the wire.
     pub(crate) window: u16,
     pub(crate) options: TcpOptions,
@@ -27,6 +29,7 @@ impl<'a> Segment<'a> {
             seq: header.seq(),
             ack: flags.contains(TcpFlags::ACK).then(|| header.ack()),
             flags,
+            ecn: packet.ip().ecn(),
             window: header.window(),
             options: header.options(),
             payload: packet.body(),

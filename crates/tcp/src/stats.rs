@@ -38,6 +38,10 @@ pub struct Stats {
     pub challenge_acks: u64,
     /// Segments whose timestamp was too old (RFC 7323 §5).
     pub paws_rejected: u64,
+    /// Segments that arrived marked by congestion (RFC 3168).
+    pub marks_in: u64,
+    /// Reports of such marks that made a flow slow down.
+    pub marks_reported: u64,
     /// Flows that send smaller segments since an ICMP error said what fits.
     pub path_mtu_reductions: u64,
     /// Flows that reached the opening state.

@@ -47,7 +47,7 @@ impl Flow {
             Self::check_ack,
         ];
         if checks.into_iter().all(|check| check(self, cx, segment) == Check::Pass) {
-            self.last_heard = cx.now;
+            self.heard(cx.now);
             self.take_acknowledgement(cx, segment);
             self.take_payload(cx, segment);
         }
@@ -78,6 +78,7 @@ impl Flow {
         if self.is_our_syn_again(segment) {
             // D8: SYN-ACK was lost, or is late; it goes again, with the latest timestamp.
             self.note_timestamp(cx, segment);
+            self.ecn.on_same_syn(segment);
             self.sender.owe_syn();
             return Check::Stop;
         }
@@ -98,7 +99,7 @@ impl Flow {
             // Keep-alives too (D19); limited, lest two hosts correct each other for ever.
             self.challenge(cx);
         }
-        self.last_heard = cx.now;
+        self.heard(cx.now);
         Check::Stop
     }
 
@@ -163,6 +164,7 @@ impl Flow {
             sack: if self.sack { segment.options.sack } else { SackBlocks::default() },
         };
         self.sender.on_ack(cx.now, &ack, cx.stats);
+        self.take_report(cx, segment);
         if self.state == State::SynReceived && self.step(Step::SynAcknowledged) {
             self.opening = None;
             cx.stats.opened += 1;
@@ -179,6 +181,7 @@ impl Flow {
         if segment.len == 0 && !fin || self.state.is_terminal() {
             return;
         }
+        let marked = self.note_mark(cx, segment);
         let arrived = self.receiver.take(segment, fin, cx.left);
         cx.stats.bytes_in += arrived.in_order;
         cx.stats.bytes_dropped += arrived.dropped;
@@ -187,9 +190,9 @@ impl Flow {
             cx.stats.duplicates += 1;
         }
         if !arrived.ahead {
-            // What the app pushes it waits for; a FIN and bytes without room are answered at once.
-            let pushed = segment.has(TcpFlags::PSH) || fin || arrived.dropped > 0;
-            let delay = if pushed { Duration::ZERO } else { cx.config.ack_delay };
+            // What the app pushes it waits for; FIN, marks and want of room are told at once.
+            let urgent = segment.has(TcpFlags::PSH) || fin || marked || arrived.dropped > 0;
+            let delay = if urgent { Duration::ZERO } else { cx.config.ack_delay };
             self.receiver.acknowledge_soon(cx.now, delay, self.sender.mss());
         }
         if self.receiver.announce() {

@@ -7,6 +7,8 @@
 
 mod arrive;
 mod congestion;
+mod ecn;
+mod keep_alive;
 mod opening;
 mod path_mtu;
 mod receive;
@@ -19,6 +21,7 @@ use bytes::Bytes;
 use pseudotcp_packet::{FlowKey, SeqNumber, TcpOptions};
 
 pub(crate) use arrive::Arrival;
+use ecn::EcnState;
 use opening::Opening;
 use receive::Receiver;
 use send::{Sender, TimerVerdict};
@@ -43,6 +46,9 @@ pub(crate) struct Flow {
     timestamps: Option<TimestampState>,
     /// SACK may be sent.
     sack: bool,
+    ecn: EcnState,
+    /// Keep-alives without an answer.
+    keep_alives: u8,
     /// The held SYN, until the handshake is complete.
     opening: Option<Box<Opening>>,
     last_heard: Time,
@@ -195,7 +201,8 @@ impl Flow {
             _ if self.state.is_closing() => self.last_heard + config.closing_timeout,
             _ => self.last_heard + config.idle_timeout,
         };
-        let timers = self.sender.timer().into_iter().chain(self.receiver.ack_due());
+        let timers = [self.sender.timer(), self.receiver.ack_due(), self.keep_alive_due(config)];
+        let timers = timers.into_iter().flatten();
         timers.filter(|_| !self.state.is_terminal()).fold(own, Time::min)
     }
 
@@ -208,6 +215,8 @@ impl Flow {
             self.ledger.wants_transmit = true;
         } else if self.sender.timer().is_some_and(|timer| timer <= cx.now) {
             self.on_sender_timer(cx);
+        } else if self.keep_alive_due(cx.config).is_some_and(|due| due <= cx.now) {
+            self.on_keep_alive(cx);
         } else if self.deadline(cx) <= cx.now {
             self.abort(cx, CloseCause::TimedOut);
         }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use pseudotcp_packet::{Quote, SeqNumber, TcpFlags, Unreachable};
 
+use super::ecn::EcnState;
 use super::receive::Receiver;
 use super::send::{Sender, Start};
 use super::state::{State, Step};
@@ -77,7 +78,9 @@ impl Flow {
             receiver: Receiver::new(next, config.receive_buffer, window_scale.unwrap_or(0)),
             sender: Sender::new(cx.now, sender, config),
             timestamps,
-            sack: syn.options.sack_permitted,
+            sack: selective,
+            ecn: EcnState::new(syn, config.ecn, start),
+            keep_alives: 0,
             opening: Some(Box::new(Opening {
                 quote,
                 deadline: cx.now + config.open_deadline,
@@ -164,6 +167,7 @@ impl Flow {
     /// A retransmission: SYN-ACK will echo the latest timestamp, otherwise it is absorbed.
     fn on_same_syn(&mut self, cx: &mut Context<'_>, syn: &Segment<'_>) -> Arrival {
         self.note_timestamp(cx, syn);
+        self.ecn.on_same_syn(syn);
         self.last_heard = cx.now;
         let over = |opening: &Opening| opening.silent_until.is_some_and(|until| until <= cx.now);
         if self.opening.as_deref().is_some_and(over) && self.step(Step::Resume) {

@@ -1,7 +1,7 @@
 use std::num::NonZeroU16;
 
 use pseudotcp_packet::build::TcpSegment;
-use pseudotcp_packet::{Body, Packet, SeqNumber, TcpFlags, TcpOptions, Timestamps};
+use pseudotcp_packet::{Body, Ecn, Packet, SeqNumber, TcpFlags, TcpOptions, Timestamps};
 
 use super::Flow;
 use super::opening::offered_mss;
@@ -53,8 +53,9 @@ impl Flow {
         let seq = self.sender.una();
         self.sender.syn_sent(cx.now);
         self.receiver.ack_sent();
-        let header = Header { seq, flags: TcpFlags::SYN, window, options };
-        Some(self.build(&header, Body::default(), None))
+        let flags = TcpFlags::SYN | self.ecn.syn_ack_flags();
+        let header = Header { seq, flags, window, options };
+        Some(self.build(&header, Body::default(), None, Ecn::NotEct))
     }
 
     /// What counts as a duplicate must carry nothing else.
@@ -79,8 +80,8 @@ impl Flow {
         }
         let window = self.offer(cx);
         self.receiver.bare_ack_sent();
-        let header = Header { seq, flags: TcpFlags::empty(), window, options };
-        self.build(&header, Body::default(), None)
+        let header = Header { seq, flags: self.ecn.ack_flags(), window, options };
+        self.build(&header, Body::default(), None, Ecn::NotEct)
     }
 
     fn data(&mut self, cx: &mut Context<'_>) -> Option<Packet> {
@@ -88,13 +89,16 @@ impl Flow {
             return None;
         }
         let options = self.options(cx);
-        let Planned { seq, body, push, fin } =
+        let Planned { seq, body, push, fin, fresh } =
             self.sender.plan(cx.now, self.max_payload(cx), cx.stats)?;
         if fin {
             // Illegal, and without effect, when the FIN goes again.
             self.step(Step::FinSent);
         }
-        let mut flags = TcpFlags::empty();
+        let mut flags = self.ecn.ack_flags();
+        if fresh {
+            flags |= self.ecn.take_answer();
+        }
         if push {
             flags |= TcpFlags::PSH;
         }
@@ -105,7 +109,8 @@ impl Flow {
         self.receiver.ack_sent();
         let size = u16::try_from(self.sender.mss()).ok().and_then(NonZeroU16::new);
         let size = size.filter(|size| body.octets() > usize::from(size.get()));
-        Some(self.build(&Header { seq, flags, window, options }, body, size))
+        let ecn = self.codepoint(fresh);
+        Some(self.build(&Header { seq, flags, window, options }, body, size, ecn))
     }
 
     fn offer(&mut self, cx: &Context<'_>) -> u16 {
@@ -115,7 +120,9 @@ impl Flow {
 
     /// Payload octets of the largest packet: one MSS, or as many as the device cuts.
     fn max_payload(&self, cx: &Context<'_>) -> u32 {
-        cx.config.max_segment_bytes.saturating_sub(self.headers()).max(self.sender.mss())
+        // Devices may repeat the flags of a super-segment on each piece; CWR must go only once.
+        let largest = if self.ecn.owes_answer() { 0 } else { cx.config.max_segment_bytes };
+        largest.saturating_sub(self.headers()).max(self.sender.mss())
     }
 
     /// The options of every segment.
@@ -126,7 +133,13 @@ impl Flow {
         TcpOptions { timestamps, ..TcpOptions::default() }
     }
 
-    fn build(&self, header: &Header, body: Body, segment_size: Option<NonZeroU16>) -> Packet {
+    fn build(
+        &self,
+        header: &Header,
+        body: Body,
+        segment_size: Option<NonZeroU16>,
+        ecn: Ecn,
+    ) -> Packet {
         TcpSegment {
             flow: self.key.reversed(),
             seq: header.seq,
@@ -136,7 +149,7 @@ impl Flow {
             options: header.options,
             segment_size,
         }
-        .build(body)
+        .build_marked(body, ecn)
     }
 }
 

@@ -119,6 +119,10 @@ impl Congestion for Cubic {
     fn on_mss(&mut self, mss: u32) {
         self.mss = mss;
     }
+
+    fn answers_congestion(&self) -> bool {
+        true
+    }
 }
 
 impl Epoch {

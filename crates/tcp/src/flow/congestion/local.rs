@@ -45,4 +45,8 @@ impl Congestion for Local {
     fn on_mss(&mut self, mss: u32) {
         self.mss = mss;
     }
+
+    fn answers_congestion(&self) -> bool {
+        false
+    }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Planned {
     pub(crate) body: Body,
     pub(crate) push: bool,
     pub(crate) fin: bool,
+    /// It was never sent before, and is more than a FIN.
+    pub(crate) fresh: bool,
 }
 
 /// What a sender begins with.
@@ -174,6 +176,29 @@ impl Sender {
         self.timer.get_or_insert(Timer { at: now + self.rtt.timeout(), kind: TimerKind::Syn });
     }
 
+    /// A keep-alive is due.
+    pub(crate) fn owe_probe(&mut self) {
+        self.due = Due::Probe;
+    }
+
+    /// Nothing was sent that is not acknowledged, and nothing waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight() == 0 && !self.has_unsent()
+    }
+
+    /// Whether a report of congestion would make a difference.
+    pub(crate) fn answers_congestion(&self) -> bool {
+        self.congestion.answers_congestion()
+    }
+
+    /// The app reports congestion: RFC 3168 §6.1.2, the same as one loss.
+    pub(crate) fn on_congestion(&mut self, now: Time) {
+        let repairs = self.recovery.as_ref().is_some_and(|recovery| recovery.is_fast());
+        if !repairs {
+            self.congestion.on_loss(now, self.in_flight());
+        }
+    }
+
     /// Whether a window probe is owed; no longer, once told.
     pub(crate) fn take_probe(&mut self) -> bool {
         let owed = self.due == Due::Probe;
@@ -262,7 +287,7 @@ impl Sender {
         }
         stats.retransmissions += 1;
         let push = end == self.buffer.end() && !body.is_empty();
-        Some(Planned { seq, body, push, fin })
+        Some(Planned { seq, body, push, fin, fresh: false })
     }
 
     fn plan_new(&mut self, now: Time, max_payload: u32, stats: &mut Stats) -> Option<Planned> {
@@ -298,7 +323,7 @@ impl Sender {
         stats.bytes_out += u64::from(len);
         // DESIGN: bytes sent ≤ acked + window.
         debug_assert!(self.in_flight() <= self.window.max(self.max_window));
-        Some(Planned { seq, body, push: len > 0 && len == unsent, fin })
+        Some(Planned { seq, body, push: len > 0 && len == unsent, fin, fresh: len > 0 })
     }
 
     /// How much to send at once.
