@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+
+use pseudotcp_masque::Source;
 
 use crate::ConfigError;
 
@@ -25,11 +28,43 @@ pub enum Auth {
     Bearer(String),
     /// `PrivacyToken token=…`, as relays of Fastly's make expect it.
     PrivacyToken(String),
+    /// `PrivateToken token="…"` (RFC 9577): a token in base64url, good for one request only, so that
+    /// it is best given by [`Credentials`].
+    PrivateToken(String),
+    /// Any other scheme, verbatim.
+    Verbatim(String),
+}
+
+/// Gives credentials for each request: short-lived or single-use tokens.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use pseudotcp_masque::Source;
+/// use pseudotcp_masque_h2::{Auth, Config, Credentials};
+///
+/// struct Purse;
+///
+/// #[async_trait]
+/// impl Credentials for Purse {
+///     async fn fetch(&self, _challenge: Option<&str>) -> Result<Auth, Source> {
+///         Ok(Auth::PrivateToken("one of many".into()))
+///     }
+/// }
+///
+/// let config = Config::new("https://proxy.example")?.credentials(Purse);
+/// # Ok::<(), pseudotcp_masque_h2::ConfigError>(())
+/// ```
+#[async_trait]
+pub trait Credentials: Send + Sync + 'static {
+    /// Called before each request. Where the proxy has just refused others (401 or 407), `challenge`
+    /// is its `WWW-Authenticate` or `Proxy-Authenticate`; this happens once for each flow, then the
+    /// flow fails. An error fails the flow as unauthenticated, and is not told further.
+    async fn fetch(&self, challenge: Option<&str>) -> Result<Auth, Source>;
 }
 
 impl Auth {
     /// The header's value.
-    fn value(&self) -> Result<HeaderValue, ConfigError> {
+    pub(crate) fn value(&self) -> Result<HeaderValue, ConfigError> {
         let text = match self {
             Self::Basic { user, .. } if user.contains(':') => return Err(ConfigError::User),
             Self::Basic { user, password } => {
@@ -37,6 +72,8 @@ impl Auth {
             }
             Self::Bearer(token) => format!("Bearer {token}"),
             Self::PrivacyToken(token) => format!("PrivacyToken token={token}"),
+            Self::PrivateToken(token) => format!("PrivateToken token=\"{token}\""),
+            Self::Verbatim(value) => value.clone(),
         };
         secret(text.as_bytes(), &PROXY_AUTHORIZATION)
     }
@@ -48,6 +85,8 @@ impl fmt::Debug for Auth {
             Self::Basic { .. } => "Basic(…)",
             Self::Bearer(_) => "Bearer(…)",
             Self::PrivacyToken(_) => "PrivacyToken(…)",
+            Self::PrivateToken(_) => "PrivateToken(…)",
+            Self::Verbatim(_) => "Verbatim(…)",
         })
     }
 }
@@ -108,6 +147,8 @@ mod tests {
         assert_eq!(sent(&basic), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
         assert_eq!(sent(&Auth::Bearer("t0k".into())), "Bearer t0k");
         assert_eq!(sent(&Auth::PrivacyToken("t0k".into())), "PrivacyToken token=t0k");
+        assert_eq!(sent(&Auth::PrivateToken("t0k=".into())), "PrivateToken token=\"t0k=\"");
+        assert_eq!(sent(&Auth::Verbatim("DPoP t0k".into())), "DPoP t0k");
     }
 
     #[test]
@@ -137,6 +178,8 @@ mod tests {
             Auth::Basic { user: "u".into(), password: "hunter2".into() },
             Auth::Bearer("hunter2".into()),
             Auth::PrivacyToken("hunter2".into()),
+            Auth::PrivateToken("hunter2".into()),
+            Auth::Verbatim("hunter2".into()),
         ] {
             headers.authorize(&auth).unwrap();
             assert!(!format!("{auth:?} {headers:?} {:?}", headers.0).contains("hunter2"));

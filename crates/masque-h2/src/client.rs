@@ -7,10 +7,9 @@ use async_trait::async_trait;
 use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Transport};
 use tokio::sync::watch;
 
-use crate::pool::{Pool, Wish};
-use crate::request::{connect_tcp, connect_udp};
+use crate::pool::Pool;
+use crate::request::{open_tcp, open_udp};
 use crate::state::{State, Stats};
-use crate::tunnel::{Datagrams, Tunnel};
 use crate::{Config, ConfigError};
 
 /// A MASQUE client: opens TCP and UDP flows through one proxy. Clones share its connections, which
@@ -38,7 +37,12 @@ impl Client {
     /// [`OpenError::Protocol`] or [`OpenError::ProxyGone`] at once where the proxy is there and is
     /// not what it should be (no HTTP/2, the wrong certificate). The source tells more.
     pub async fn ready(&self, deadline: Instant) -> Result<(), OpenError> {
-        self.pool.acquire(Wish::default(), deadline.into()).await.map(drop)
+        self.pool.ready(deadline.into()).await
+    }
+
+    /// As [`ready`](Self::ready), but the first dial that fails is not waited out.
+    pub(crate) async fn reachable(&self, deadline: tokio::time::Instant) -> Result<(), OpenError> {
+        self.pool.reachable(deadline).await
     }
 
     /// How the client stands to its proxy, to be watched.
@@ -78,12 +82,10 @@ impl fmt::Debug for Client {
 #[async_trait]
 impl Transport for Client {
     async fn open_tcp(&self, request: OpenRequest) -> Result<ByteTunnel, OpenError> {
-        let accepted = connect_tcp(&self.pool, &request).await?;
-        Ok(Box::new(Tunnel::new(accepted)))
+        open_tcp(&self.pool, &request).await
     }
 
     async fn open_udp(&self, request: OpenRequest) -> Result<DatagramTunnel, OpenError> {
-        let accepted = connect_udp(&self.pool, &request).await?;
-        Ok(Box::new(Datagrams::new(accepted, Arc::clone(&self.pool.counters))))
+        open_udp(&self.pool, &request).await
     }
 }

@@ -10,7 +10,7 @@ use pseudotcp_masque::template::{Template, TemplateError};
 use pseudotcp_masque::{Source, Target, Transport};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 
-use crate::auth::{Auth, Headers};
+use crate::auth::{Auth, Credentials, Headers};
 
 /// Called with every socket before it connects (Android's `VpnService.protect`, for instance).
 pub type Protect = Arc<dyn Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync>;
@@ -65,6 +65,47 @@ pub(crate) enum Trust {
     Anything,
 }
 
+/// How TCP flows are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TcpDialect {
+    /// CONNECT, and connect-tcp where the proxy answers that with 501 (or 426).
+    #[default]
+    Auto,
+    /// CONNECT (RFC 9110 §9.3.6).
+    Connect,
+    /// connect-tcp (draft-ietf-httpbis-connect-tcp), which tells an end from a truncation.
+    ConnectTcp,
+}
+
+/// How UDP flows are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UdpDialect {
+    /// RFC 9298, and the older draft where the proxy does not know that.
+    #[default]
+    Auto,
+    /// connect-udp (RFC 9298).
+    Rfc9298,
+    /// The method CONNECT-UDP (draft-ietf-masque-connect-udp-03), as older relays speak it.
+    Draft03,
+}
+
+/// What becomes of an app's end of stream while its target still sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HalfClose {
+    /// `Defer` for proxies that are known to need it, by their `server` and `via` fields; else
+    /// `Forward`.
+    #[default]
+    Auto,
+    /// The proxy is told at once.
+    Forward,
+    /// The proxy is told when the target has ended too: for proxies that would end both ways, so
+    /// that the answer would be lost. A target that waits for the end then waits in vain.
+    Defer,
+}
+
 /// Where the proxy is, how to trust it, what to tell it, and how long to wait for it.
 ///
 /// `Debug` prints no secret.
@@ -76,7 +117,13 @@ pub struct Config {
     pub(crate) server_name: ServerName<'static>,
     pub(crate) trust: Trust,
     pub(crate) headers: Headers,
+    pub(crate) credentials: Option<Arc<dyn Credentials>>,
+    pub(crate) tcp_dialect: TcpDialect,
+    pub(crate) tcp_template: Template,
+    pub(crate) udp_dialect: UdpDialect,
     pub(crate) udp_template: Template,
+    pub(crate) half_close: HalfClose,
+    pub(crate) http1: bool,
     pub(crate) protect: Option<Protect>,
     pub(crate) mark: Option<u32>,
     pub(crate) device: Option<String>,
@@ -100,7 +147,13 @@ impl Config {
         let (host, port) = parse_proxy(proxy).ok_or(ConfigError::Proxy)?;
         Ok(Self {
             server_name: parse_server_name(&host)?,
+            credentials: None,
+            tcp_dialect: TcpDialect::default(),
+            tcp_template: Template::well_known_tcp(&authority(&host, port))?,
+            udp_dialect: UdpDialect::default(),
             udp_template: Template::well_known(&authority(&host, port))?,
+            half_close: HalfClose::default(),
+            http1: true,
             host,
             port,
             addresses: Vec::new(),
@@ -182,6 +235,50 @@ impl Config {
     /// Sends this header with every request; its value is treated as a secret.
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
         self.headers.add(name, value)?;
+        Ok(self)
+    }
+
+    /// Asks for credentials before each request, instead of sending the same ones each time.
+    #[must_use]
+    pub fn credentials(mut self, credentials: impl Credentials) -> Self {
+        self.credentials = Some(Arc::new(credentials));
+        self
+    }
+
+    /// How TCP flows are asked for. Default: [`TcpDialect::Auto`].
+    #[must_use]
+    pub fn tcp_dialect(mut self, dialect: TcpDialect) -> Self {
+        self.tcp_dialect = dialect;
+        self
+    }
+
+    /// How UDP flows are asked for. Default: [`UdpDialect::Auto`].
+    #[must_use]
+    pub fn udp_dialect(mut self, dialect: UdpDialect) -> Self {
+        self.udp_dialect = dialect;
+        self
+    }
+
+    /// What becomes of an app's end of stream. Default: [`HalfClose::Auto`].
+    #[must_use]
+    pub fn half_close(mut self, wanted: HalfClose) -> Self {
+        self.half_close = wanted;
+        self
+    }
+
+    /// Refuses proxies that do not negotiate HTTP/2. Without this, a proxy that knows HTTP/1.1 only
+    /// gets one connection for each flow.
+    #[must_use]
+    pub fn http2_only(mut self) -> Self {
+        self.http1 = false;
+        self
+    }
+
+    /// The URI template of connect-tcp; the rules are those of connect-udp.
+    ///
+    /// Default: `https://HOST:PORT/.well-known/masque/tcp/{target_host}/{target_port}/`.
+    pub fn tcp_template(mut self, template: &str) -> Result<Self, ConfigError> {
+        self.tcp_template = Template::parse(template)?;
         Ok(self)
     }
 

@@ -34,8 +34,9 @@
 //! read costs its window, and never its neighbours. Towards the proxy a flow holds one item, and
 //! asks for room only for what it holds.
 //!
-//! What this crate deliberately does not do: HTTP/1.1 and HTTP/3, the choice between proxies,
-//! packets.
+//! A proxy that knows HTTP/1.1 only gets a connection for each flow, one of which is dialled ahead.
+//!
+//! What this crate deliberately does not do: HTTP/3, packets.
 #![forbid(unsafe_code)]
 
 mod auth;
@@ -43,14 +44,18 @@ mod client;
 mod config;
 mod connection;
 mod dial;
+mod http1;
 mod pool;
+mod proxies;
 mod request;
 mod state;
 mod tunnel;
 
-pub use auth::Auth;
+pub use auth::{Auth, Credentials};
 pub use client::Client;
-pub use config::{Config, ConfigError, Protect};
+pub use config::{Config, ConfigError, HalfClose, Protect, TcpDialect, UdpDialect};
+pub use http1::{HeadError, ResponseHead};
+pub use proxies::Proxies;
 pub use state::{State, Stats};
 
 #[cfg(doctest)]

@@ -65,6 +65,22 @@ pub struct Stats {
     pub datagrams_dropped: u64,
 }
 
+impl std::iter::Sum for Stats {
+    fn sum<I: Iterator<Item = Self>>(stats: I) -> Self {
+        stats.fold(Self::default(), |a, b| Self {
+            connections_opened: a.connections_opened + b.connections_opened,
+            connections_lost: a.connections_lost + b.connections_lost,
+            dials_failed: a.dials_failed + b.dials_failed,
+            flows_opened: a.flows_opened + b.flows_opened,
+            flows_refused: a.flows_refused + b.flows_refused,
+            opens_retried: a.opens_retried + b.opens_retried,
+            bytes_received: a.bytes_received + b.bytes_received,
+            bytes_sent: a.bytes_sent + b.bytes_sent,
+            datagrams_dropped: a.datagrams_dropped + b.datagrams_dropped,
+        })
+    }
+}
+
 /// The same, counted.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {

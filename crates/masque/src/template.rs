@@ -16,6 +16,9 @@ use crate::target::InvalidTarget;
 /// The path of the default template, up to its variables (RFC 9298 §2).
 const WELL_KNOWN_PATH: &str = "/.well-known/masque/udp/";
 
+/// The same of connect-tcp.
+const WELL_KNOWN_TCP_PATH: &str = "/.well-known/masque/tcp/";
+
 const HOST: &str = "target_host";
 const PORT: &str = "target_port";
 
@@ -89,6 +92,11 @@ impl Template {
     /// The default template of the proxy at `authority` (`host` or `host:port`).
     pub fn well_known(authority: &str) -> Result<Self, TemplateError> {
         Self::parse(&format!("https://{authority}{WELL_KNOWN_PATH}{{{HOST}}}/{{{PORT}}}/"))
+    }
+
+    /// The default template for connect-tcp (draft-ietf-httpbis-connect-tcp) at `authority`.
+    pub fn well_known_tcp(authority: &str) -> Result<Self, TemplateError> {
+        Self::parse(&format!("https://{authority}{WELL_KNOWN_TCP_PATH}{{{HOST}}}/{{{PORT}}}/"))
     }
 
     /// The URI to ask for `target`. Variables other than the two of RFC 9298 are undefined.

@@ -104,6 +104,14 @@ impl DialError {
     }
 }
 
+/// What came of a dial.
+pub(crate) enum Dialled {
+    /// A connection for many flows.
+    Http2(Connection),
+    /// A connection for one flow, and the address of its end.
+    Http1(BoxIo, Option<SocketAddr>),
+}
+
 /// Makes connections as a configuration says.
 pub(crate) struct Dialer {
     pub(crate) config: Config,
@@ -115,13 +123,13 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     pub(crate) fn new(config: Config, counters: Arc<Counters>) -> Result<Self, crate::ConfigError> {
-        let tls = TlsConnector::from(client_config(&config.trust)?);
+        let tls = TlsConnector::from(client_config(&config)?);
         let (resolver, next_id) = (Resolver::default(), AtomicU64::new(0));
         Ok(Self { config, tls, resolver, counters, next_id })
     }
 
     /// Dials once, for `owner`. All stages together take as long as the configuration allows.
-    pub(crate) async fn dial(&self, owner: Weak<dyn Owner>) -> Result<Connection, DialError> {
+    pub(crate) async fn dial(&self, owner: Weak<dyn Owner>) -> Result<Dialled, DialError> {
         let deadline = Instant::now() + self.config.dial_timeout;
         let (io, address) = by(deadline, Stage::Connect, self.reach()).await?;
         let name = self.config.server_name.clone();
@@ -129,11 +137,12 @@ impl Dialer {
         let tls = by(deadline, Stage::Tls, handshake).await?;
         // RFC 9113 §3.2: both sides must have agreed on it.
         if tls.get_ref().1.alpn_protocol() != Some(ALPN_H2) {
-            return Err(DialError::NoHttp2);
+            let fallback = Dialled::Http1(Box::new(tls), address);
+            return if self.config.http1 { Ok(fallback) } else { Err(DialError::NoHttp2) };
         }
         let name = (self.next_id.fetch_add(1, Relaxed), address);
         let speaking = http2::speak(&self.config, &self.counters, name, Box::new(tls), owner);
-        by(deadline, Stage::Settings, speaking).await
+        by(deadline, Stage::Settings, speaking).await.map(Dialled::Http2)
     }
 
     /// A byte stream to the proxy, and the address of its end where that is known.

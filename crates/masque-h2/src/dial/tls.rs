@@ -1,4 +1,4 @@
-//! TLS with one provider, ALPN `h2`, and three ways to trust.
+//! TLS with one provider, ALPN, and the ways to trust.
 
 use std::sync::Arc;
 
@@ -8,23 +8,27 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
-use crate::ConfigError;
 use crate::config::Trust;
+use crate::{Config, ConfigError};
 
-/// The protocol asked for by ALPN (RFC 9113 §3.2).
-pub(crate) const ALPN_H2: &[u8] = b"h2";
+/// HTTP/2, as ALPN names it (RFC 9113 §3.2).
+pub(super) const ALPN_H2: &[u8] = b"h2";
+
+/// HTTP/1.1, as ALPN names it (RFC 7301 §6).
+const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// The TLS configuration of all connections of a client.
-pub(crate) fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, ConfigError> {
+pub(super) fn client_config(settings: &Config) -> Result<Arc<ClientConfig>, ConfigError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = verifier(trust, &provider).map_err(|e| ConfigError::Tls(e.into()))?;
+    let verifier = verifier(&settings.trust, &provider).map_err(|e| ConfigError::Tls(e.into()))?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| ConfigError::Tls(e.into()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    let offered = if settings.http1 { &[ALPN_H2, ALPN_HTTP1][..] } else { &[ALPN_H2] };
+    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }
 

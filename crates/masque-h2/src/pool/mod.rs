@@ -15,10 +15,13 @@ use pseudotcp_masque::OpenError;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+pub(crate) use self::redial::between_half_and_whole;
 use self::redial::{keep_dialling, pause_after};
 use self::shelf::{Failure, Shelf};
 use crate::connection::{Link, Owner, Permit, Phase};
-use crate::dial::{Connection, DialError, Dialer};
+use crate::dial::{DialError, Dialer, Dialled};
+use crate::http1::Http1;
+use crate::request::Memory;
 use crate::state::{Counters, State, count};
 use crate::{Config, ConfigError};
 
@@ -37,10 +40,31 @@ const UNWANTED_DIALS: u32 = 10;
 /// How many connections are dialled at once at the most.
 const PARALLEL_DIALS: usize = 4;
 
-/// Room for one flow on a connection.
-pub(crate) struct Slot {
+/// How many connections of HTTP/1.1, which carry one flow each, are dialled at once at the most.
+const PARALLEL_HTTP1_DIALS: usize = 16;
+
+/// Room for one flow.
+pub(crate) enum Slot {
+    /// A stream of a connection.
+    Http2(Http2Slot),
+    /// A whole connection.
+    Http1(Http1),
+}
+
+/// Room for one flow on a connection of HTTP/2.
+pub(crate) struct Http2Slot {
     pub(crate) send: SendRequest<Bytes>,
     pub(crate) permit: Permit,
+}
+
+impl Slot {
+    /// The connection, where it carries other flows too.
+    pub(crate) fn id(&self) -> Option<u64> {
+        match self {
+            Self::Http2(slot) => Some(slot.permit.link().id),
+            Self::Http1(_) => None,
+        }
+    }
 }
 
 /// What a flow asks of its connection.
@@ -58,6 +82,7 @@ pub(crate) struct Pool {
     dialer: Dialer,
     pub(crate) counters: Arc<Counters>,
     pub(crate) state: watch::Sender<State>,
+    pub(crate) memory: Memory,
     /// Flows that wait for room, and how to wake them.
     waiting: AtomicUsize,
     changed: Notify,
@@ -75,6 +100,7 @@ impl Pool {
             dialer,
             counters,
             state: watch::Sender::new(State::Idle),
+            memory: Memory::default(),
             waiting: AtomicUsize::new(0),
             changed: Notify::new(),
             network: Notify::new(),
@@ -111,8 +137,56 @@ impl Pool {
         }
     }
 
+    /// Waits until there is room for a flow, and takes none.
+    pub(crate) async fn ready(&self, deadline: Instant) -> Result<(), OpenError> {
+        let _waiting = Waiting::new(&self.waiting);
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.shelf().has_room() {
+                return Ok(());
+            }
+            self.want_connection()?;
+            if timeout_at(deadline, changed).await.is_err() {
+                return Err(self.shelf().nothing_free());
+            }
+        }
+    }
+
+    /// The same, but a dial that fails is not waited out: the first failure ends it.
+    pub(crate) async fn reachable(&self, deadline: Instant) -> Result<(), OpenError> {
+        let failed = || self.counters.read().dials_failed;
+        let before = failed();
+        let waited_out = self.ready(deadline);
+        let fails = async {
+            loop {
+                let mut changed = pin!(self.changed.notified());
+                changed.as_mut().enable();
+                if failed() > before {
+                    return self.shelf().nothing_free();
+                }
+                changed.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = waited_out => outcome,
+            error = fails => Err(error),
+        }
+    }
+
     fn find(&self, wish: Wish) -> Option<Slot> {
         let mut shelf = self.shelf();
+        if let Some(slot) = shelf.take_http1() {
+            // The next flow finds one warm.
+            if shelf.warm.is_empty()
+                && shelf.dialling == 0
+                && shelf.may_grow(self.config().max_connections)
+            {
+                self.start_dialling(&mut shelf);
+            }
+            return Some(Slot::Http1(slot));
+        }
         let may_grow = shelf.may_grow(self.config().max_connections);
         let window = self.config().connection_window as usize;
         let slot = shelf.take(wish, may_grow, window)?;
@@ -133,10 +207,9 @@ impl Pool {
             return Err(failure.error());
         }
         let room_each = shelf.room_each().unwrap_or(usize::MAX).max(1);
-        let wanted = self.waiting.load(Ordering::Relaxed).div_ceil(room_each).min(PARALLEL_DIALS);
-        while shelf.dialling < wanted
-            && shelf.connections.len() + shelf.dialling < self.config().max_connections
-        {
+        let most = if shelf.http1 { PARALLEL_HTTP1_DIALS } else { PARALLEL_DIALS };
+        let wanted = self.waiting.load(Ordering::Relaxed).div_ceil(room_each).min(most);
+        while shelf.dialling < wanted && shelf.count() < self.config().max_connections {
             self.start_dialling(&mut shelf);
         }
         Ok(())
@@ -153,6 +226,8 @@ impl Pool {
     pub(crate) fn network_changed(&self) {
         let mut shelf = self.shelf();
         shelf.failure = None;
+        shelf.warm.clear();
+        self.memory.forget();
         let links = shelf.links();
         for link in &links {
             link.probe();
@@ -166,23 +241,40 @@ impl Pool {
     }
 
     /// Takes the result of a dial; tells how long to pause before the next, if there shall be one.
-    fn settle(&self, dialled: Result<Connection, DialError>, dials: u32) -> Option<Duration> {
+    fn settle(&self, dialled: Result<Dialled, DialError>, dials: u32) -> Option<Duration> {
         let mut shelf = self.shelf();
         let pause = match dialled {
-            Ok(connection) => {
+            Ok(dialled) => {
                 count(&self.counters.connections_opened, 1);
-                tracing::info!(proxy = self.name(&connection.link), "connected to the proxy");
-                shelf.add(connection);
+                self.add(&mut shelf, dialled);
                 None
             }
             Err(error) => self.fail(&mut shelf, error, dials),
         };
         if pause.is_none() {
             shelf.dialling -= 1;
-            self.changed.notify_waiters();
         }
         self.publish(&shelf);
+        drop(shelf);
+        self.changed.notify_waiters();
         pause
+    }
+
+    fn add(&self, shelf: &mut Shelf, dialled: Dialled) {
+        match dialled {
+            Dialled::Http2(connection) => {
+                tracing::info!(
+                    proxy = self.name(connection.link.address),
+                    "connected to the proxy"
+                );
+                shelf.add(connection);
+            }
+            Dialled::Http1(io, address) => {
+                tracing::debug!(proxy = self.name(address), "connected to the proxy by HTTP/1.1");
+                let owner: Weak<dyn Owner> = Weak::<Self>::clone(&self.me);
+                shelf.add_http1(io, address, owner);
+            }
+        }
     }
 
     fn fail(&self, shelf: &mut Shelf, error: DialError, dials: u32) -> Option<Duration> {
@@ -228,8 +320,8 @@ impl Pool {
     }
 
     /// The proxy, as the log names it.
-    fn name(&self, link: &Link) -> String {
-        link.address.map_or_else(|| self.config().authority(), |address| address.to_string())
+    fn name(&self, address: Option<SocketAddr>) -> String {
+        address.map_or_else(|| self.config().authority(), |address| address.to_string())
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
@@ -265,7 +357,7 @@ impl Owner for Pool {
         if link.phase() == Phase::Closed && busy {
             count(&self.counters.connections_lost, 1);
             let cause = link.ending();
-            tracing::warn!(proxy = self.name(link), %cause, "connection lost");
+            tracing::warn!(proxy = self.name(link.address), %cause, "connection lost");
         }
         let mut shelf = self.shelf();
         let last = shelf.remove(link);

@@ -40,7 +40,7 @@ pub(super) async fn keep_dialling(pool: Weak<Pool>) {
 
 /// The pause after so many failed dials: growing, and between a half and the whole at random, so
 /// that clients do not return all at once.
-pub(crate) fn pause_after(dials: u32) -> Duration {
+pub(super) fn pause_after(dials: u32) -> Duration {
     let whole = FIRST_PAUSE.saturating_mul(1 << dials.saturating_sub(1).min(10)).min(LONGEST_PAUSE);
     between_half_and_whole(whole)
 }

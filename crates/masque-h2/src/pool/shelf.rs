@@ -7,9 +7,10 @@ use std::time::Duration;
 use pseudotcp_masque::OpenError;
 use tokio::time::Instant;
 
-use super::{Slot, Wish};
-use crate::connection::{Link, Phase};
-use crate::dial::{Connection, DialError};
+use super::{Http2Slot, Slot, Wish};
+use crate::connection::{Link, Owner, Phase};
+use crate::dial::{BoxIo, Connection, DialError};
+use crate::http1::{Http1, Place};
 use crate::state::State;
 
 /// How many free slots at the most are kept in hand by dialling ahead.
@@ -25,6 +26,12 @@ pub(super) struct Shelf {
     pub(super) connections: Vec<Connection>,
     /// Those that only finish their flows.
     pub(super) draining: Vec<Weak<Link>>,
+    /// Connections of HTTP/1.1 that wait for their flow.
+    pub(super) warm: Vec<Http1>,
+    /// Referred to by each connection of HTTP/1.1.
+    http1_count: Arc<()>,
+    /// Whether the proxy speaks HTTP/1.1 only, as far as is known.
+    pub(super) http1: bool,
     pub(super) dialling: usize,
     /// Whether somebody will close the needless ones.
     pub(super) tidying: bool,
@@ -75,13 +82,36 @@ impl Shelf {
                 && (!picky || (quiet && !clogged))
         };
         let best = self.connections.iter().filter(fits).min_by_key(|c| c.link.active())?;
-        Some(Slot { permit: best.link.admit()?, send: best.send.clone() })
+        Some(Slot::Http2(Http2Slot { permit: best.link.admit()?, send: best.send.clone() }))
+    }
+
+    /// A connection of HTTP/1.1 that still stands.
+    pub(super) fn take_http1(&mut self) -> Option<Http1> {
+        while let Some(mut warm) = self.warm.pop() {
+            if !warm.is_stale() {
+                return Some(warm);
+            }
+        }
+        None
+    }
+
+    /// Whether any flow finds room.
+    pub(super) fn has_room(&self) -> bool {
+        !self.warm.is_empty() || self.free() > 0
+    }
+
+    /// All connections, those that are being made included.
+    pub(super) fn count(&self) -> usize {
+        self.connections.len() + self.dialling + self.http1_count()
+    }
+
+    fn http1_count(&self) -> usize {
+        Arc::strong_count(&self.http1_count) - 1
     }
 
     /// Whether another connection may be dialled, though nothing forces us to.
     pub(super) fn may_grow(&self, max_connections: usize) -> bool {
-        self.connections.len() + self.dialling < max_connections
-            && self.failure.as_ref().is_none_or(Failure::is_over)
+        self.count() < max_connections && self.failure.as_ref().is_none_or(Failure::is_over)
     }
 
     /// Whether so few slots are free that one more connection should be dialled ahead.
@@ -116,18 +146,31 @@ impl Shelf {
 
     /// The free slots to keep in hand: 20, and fewer where a connection has few.
     fn spare(&self) -> usize {
-        self.room_each().map_or(0, |room| SPARE.min(room / 4))
+        SPARE.min(self.connections.first().map_or(0, |c| c.link.usable() / 4))
     }
 
     /// How many flows one connection takes, as far as is known.
     pub(super) fn room_each(&self) -> Option<usize> {
-        self.connections.first().map(|c| c.link.usable())
+        if self.http1 { Some(1) } else { self.connections.first().map(|c| c.link.usable()) }
+    }
+
+    /// Keeps a fresh connection of HTTP/1.1 for its flow.
+    pub(super) fn add_http1(
+        &mut self,
+        io: BoxIo,
+        address: Option<SocketAddr>,
+        owner: Weak<dyn Owner>,
+    ) {
+        (self.address, self.was_connected, self.http1) = (address, true, true);
+        self.failure = None;
+        let place = Place::new(owner, Arc::clone(&self.http1_count));
+        self.warm.push(Http1 { io, place });
     }
 
     /// Puts a fresh connection on the shelf.
     pub(super) fn add(&mut self, connection: Connection) {
         self.address = connection.link.address;
-        self.was_connected = true;
+        (self.was_connected, self.http1) = (true, false);
         self.failure = None;
         self.connections.push(connection);
         // One that ended meanwhile was not on the shelf to be taken off.
@@ -171,7 +214,8 @@ impl Shelf {
 
     /// What the client tells of itself.
     pub(super) fn state(&self) -> State {
-        let answers = self.connections.iter().any(|c| !c.link.is_doubted());
+        let answers = self.connections.iter().any(|c| !c.link.is_doubted())
+            || (self.http1 && self.failure.is_none() && self.http1_count() > 0);
         match &self.failure {
             Some(failure) if answers => State::Degraded { cause: failure.cause.to_string() },
             None if answers => State::Connected,

@@ -1,19 +1,40 @@
-//! CONNECT (RFC 9113 §8.5) and extended CONNECT (RFC 8441): the request and what comes of it.
+//! How a flow is asked for, and what comes of it.
+//!
+//! ```text
+//!   ladder: which dialect ──▶ credentials ──▶ a slot of the pool ──▶ exchange ──▶ answer
+//!      ▲ not known to the proxy      ▲ 401, 407, once  ▲ not processed, elsewhere    │
+//!      └─────────────────────────────┴─────────────────┴─────────────────────────────┘
+//! ```
+
+mod answer;
+mod ladder;
+mod message;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use h2::client::SendRequest;
 use h2::ext::Protocol;
-use h2::{Reason, RecvStream, SendStream};
-use http::header::{HeaderValue, RETRY_AFTER};
-use http::uri::{Authority, Parts, Uri};
-use http::{Method, Request, Response};
-use pseudotcp_masque::proxy_status::{FIELD_NAME, ProxyStatus};
-use pseudotcp_masque::{OpenError, OpenRequest, Target};
+use h2::{RecvStream, SendStream};
+use http::header::{AUTHORIZATION, HeaderMap, PROXY_AUTHORIZATION};
+use http::{HeaderValue, Request};
+use pseudotcp_masque::io::IoTunnel;
+use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest};
 use tokio::time::{Instant, timeout_at};
 
+pub(crate) use self::ladder::Memory;
+
+use self::answer::{
+    Failure, defers, failed, failed_http1, judge, judge_http1, no_extended_connect, unprocessed,
+};
+use self::ladder::Ladder;
+use self::message::Dialect;
 use crate::connection::Permit;
-use crate::pool::{Pool, Slot, Wish};
+use crate::dial::BoxIo;
+use crate::http1::{Http1, Place, exchange};
+use crate::pool::{Http2Slot, Pool, Slot, Wish};
 use crate::state::count;
+use crate::tunnel::{Datagrams, TcpCapsules, Tunnel, UdpCapsules};
 
 /// How often one flow is tried, each time on another connection.
 const TRIES: usize = 3;
@@ -25,44 +46,53 @@ pub(crate) struct Accepted {
     pub(crate) recv: RecvStream,
 }
 
-/// The proxy does not offer extended CONNECT.
-#[derive(Debug, thiserror::Error)]
-#[error("the proxy does not offer connect-udp (no SETTINGS_ENABLE_CONNECT_PROTOCOL)")]
-struct NoExtendedConnect;
-
-/// A target that no request can name.
-#[derive(Debug, thiserror::Error)]
-#[error("the target's name cannot be written in a request")]
-struct Unwritable;
-
-/// Why one try came to nothing.
-enum Failure {
-    /// The proxy did not act on it, so that it may be tried on another connection.
-    Unprocessed(OpenError),
-    Final(OpenError),
+/// What carries an open flow.
+enum Carrier {
+    Http2(Accepted),
+    Http1 { io: BoxIo, early: Bytes, place: Place },
 }
 
-/// Asks for a TCP flow.
-pub(crate) async fn connect_tcp(pool: &Pool, request: &OpenRequest) -> Result<Accepted, OpenError> {
-    let mut http = tcp_request(&request.target)?;
-    pool.config().headers.append_to(http.headers_mut());
-    open(pool, request, http).await
+/// An open flow, and how the proxy said so.
+struct Opened {
+    dialect: Dialect,
+    headers: HeaderMap,
+    carrier: Carrier,
 }
 
-/// Asks for a UDP flow.
-pub(crate) async fn connect_udp(pool: &Pool, request: &OpenRequest) -> Result<Accepted, OpenError> {
-    let uri = pool.config().udp_template.expand(&request.target);
-    let mut http = udp_request(&uri)?;
-    pool.config().headers.append_to(http.headers_mut());
-    open(pool, request, http).await
+/// Opens a TCP flow.
+pub(crate) async fn open_tcp(pool: &Pool, request: &OpenRequest) -> Result<ByteTunnel, OpenError> {
+    let ladder = Ladder::tcp(pool.config().tcp_dialect, &pool.memory);
+    let opened = counted(pool, open(pool, request, ladder).await)?;
+    let capsules = opened.dialect == Dialect::ConnectTcp;
+    let defer = !capsules && defers(pool.config().half_close, &opened.headers);
+    let bytes = bytes(opened.carrier, defer);
+    Ok(if capsules { Box::new(TcpCapsules::new(bytes)) } else { bytes })
 }
 
-async fn open(
+/// Opens a UDP flow.
+pub(crate) async fn open_udp(
     pool: &Pool,
     request: &OpenRequest,
-    http: Request<()>,
-) -> Result<Accepted, OpenError> {
-    let opened = open_by(pool, request, &http, deadline(pool, request)).await;
+) -> Result<DatagramTunnel, OpenError> {
+    let ladder = Ladder::udp(pool.config().udp_dialect, &pool.memory);
+    let opened = counted(pool, open(pool, request, ladder).await)?;
+    let (format, counters) = (opened.dialect.format(), Arc::clone(&pool.counters));
+    Ok(match opened.carrier {
+        Carrier::Http2(accepted) => Box::new(Datagrams::new(accepted, format, counters)),
+        http1 @ Carrier::Http1 { .. } => {
+            Box::new(UdpCapsules::new(bytes(http1, false), format, counters))
+        }
+    })
+}
+
+fn bytes(carrier: Carrier, defer: bool) -> ByteTunnel {
+    match carrier {
+        Carrier::Http2(accepted) => Box::new(Tunnel::new(accepted, defer)),
+        Carrier::Http1 { io, early, place } => Box::new(IoTunnel::new(Http1 { io, place }, early)),
+    }
+}
+
+fn counted<T>(pool: &Pool, opened: Result<T, OpenError>) -> Result<T, OpenError> {
     let counter = match &opened {
         Ok(_) => &pool.counters.flows_opened,
         Err(_) => &pool.counters.flows_refused,
@@ -71,146 +101,138 @@ async fn open(
     opened
 }
 
+/// Tries one dialect, and another where the proxy does not know it.
+async fn open(pool: &Pool, request: &OpenRequest, ladder: Ladder<'_>) -> Result<Opened, OpenError> {
+    let deadline = deadline(pool, request);
+    let (first, second) = ladder.steps();
+    let error = match try_dialect(pool, request, first, deadline).await {
+        Ok(opened) => return Ok(opened),
+        Err(Failure::Foreign(error)) => error,
+        Err(failure) => return Err(failure.into_error()),
+    };
+    let Some(second) = second else { return Err(error) };
+    match try_dialect(pool, request, second, deadline).await {
+        Ok(opened) => {
+            ladder.second_is_spoken();
+            Ok(opened)
+        }
+        Err(Failure::Foreign(_)) => {
+            ladder.second_is_foreign();
+            Err(error)
+        }
+        Err(failure) => Err(failure.into_error()),
+    }
+}
+
 fn deadline(pool: &Pool, request: &OpenRequest) -> Instant {
     let own = Instant::now() + pool.config().open_timeout;
     request.deadline.map_or(own, |deadline| own.min(deadline.into()))
 }
 
-async fn open_by(
+/// Tries until the proxy has acted on the request: elsewhere where a connection did not take it, and
+/// once more with fresh credentials.
+async fn try_dialect(
     pool: &Pool,
     request: &OpenRequest,
-    http: &Request<()>,
+    dialect: Dialect,
     deadline: Instant,
-) -> Result<Accepted, OpenError> {
-    let low_latency =
-        pool.config().low_latency.as_ref().is_some_and(|holds| holds(&request.target));
+) -> Result<Opened, Failure> {
+    let config = pool.config();
+    let mut http = dialect.request(config, &request.target).map_err(Failure::Final)?;
+    config.headers.append_to(http.headers_mut());
+    let low_latency = config.low_latency.as_ref().is_some_and(|holds| holds(&request.target));
     let mut wish = Wish { avoided: None, low_latency };
-    let mut tries = 0;
+    let (mut tries, mut challenge, mut challenged) = (0, None, false);
     loop {
-        let slot = pool.acquire(wish, deadline).await?;
-        let id = slot.permit.link().id;
-        let tried = timeout_at(deadline, exchange(slot, http.clone(), &request.target)).await;
+        let authorized = authorize(pool, &mut http, challenge.as_deref());
+        timeout_at(deadline, authorized)
+            .await
+            .unwrap_or(Err(OpenError::TimedOut))
+            .map_err(Failure::Final)?;
+        let slot = pool.acquire(wish, deadline).await.map_err(Failure::Final)?;
+        let id = slot.id();
+        let tried = timeout_at(deadline, ask(slot, &http, dialect, request)).await;
         tries += 1;
-        match tried {
-            Ok(Ok(accepted)) => return Ok(accepted),
-            Ok(Err(Failure::Unprocessed(_))) if tries < TRIES => {
+        match tried.unwrap_or(Err(Failure::Final(OpenError::TimedOut))) {
+            Err(Failure::Unprocessed(_)) if tries < TRIES => {
                 count(&pool.counters.opens_retried, 1);
-                wish.avoided = Some(id);
+                wish.avoided = id;
             }
-            Ok(Err(Failure::Unprocessed(error) | Failure::Final(error))) => return Err(error),
-            Err(_) => return Err(OpenError::TimedOut),
+            Err(Failure::Challenged { origin, challenge: fresh })
+                if config.credentials.is_some() && !challenged =>
+            {
+                pool.memory.wants_authorization.store(origin, Ordering::Relaxed);
+                (challenge, challenged) = (fresh, true);
+            }
+            outcome => return outcome,
         }
     }
 }
 
-/// One request, one response. Dropped midway it resets its stream.
-async fn exchange(slot: Slot, http: Request<()>, target: &Target) -> Result<Accepted, Failure> {
-    let Slot { send: handle, permit } = slot;
+/// Puts fresh credentials into a request, where there is somebody to ask for them.
+async fn authorize(
+    pool: &Pool,
+    http: &mut Request<()>,
+    challenge: Option<&str>,
+) -> Result<(), OpenError> {
+    let Some(credentials) = &pool.config().credentials else { return Ok(()) };
+    let fetched = credentials.fetch(challenge).await;
+    let value: Option<HeaderValue> = fetched.ok().and_then(|auth| auth.value().ok());
+    let Some(value) = value else {
+        // The error may repeat what must not be told.
+        tracing::warn!("no credentials could be had");
+        return Err(OpenError::Unauthenticated);
+    };
+    let origin = pool.memory.wants_authorization.load(Ordering::Relaxed);
+    let (field, other) = if origin {
+        (AUTHORIZATION, PROXY_AUTHORIZATION)
+    } else {
+        (PROXY_AUTHORIZATION, AUTHORIZATION)
+    };
+    http.headers_mut().remove(other);
+    http.headers_mut().insert(field, value);
+    Ok(())
+}
+
+/// One request, one response. Dropped midway it gives up its stream or connection.
+async fn ask(
+    slot: Slot,
+    http: &Request<()>,
+    dialect: Dialect,
+    request: &OpenRequest,
+) -> Result<Opened, Failure> {
+    match slot {
+        Slot::Http2(slot) => ask_http2(slot, http.clone(), dialect, request).await,
+        Slot::Http1(slot) => ask_http1(slot, http, dialect, request).await,
+    }
+}
+
+async fn ask_http2(
+    slot: Http2Slot,
+    http: Request<()>,
+    dialect: Dialect,
+    request: &OpenRequest,
+) -> Result<Opened, Failure> {
+    let Http2Slot { send: handle, permit } = slot;
     if http.extensions().get::<Protocol>().is_some() && !permit.link().extended_connect() {
-        return Err(Failure::Final(OpenError::Protocol(NoExtendedConnect.into())));
+        return Err(no_extended_connect());
     }
     let mut handle = handle.ready().await.map_err(unprocessed)?;
     let (response, send) = handle.send_request(http, false).map_err(unprocessed)?;
-    drop::<SendRequest<Bytes>>(handle);
-    let response = response.await.map_err(failed)?;
-    if !response.status().is_success() {
-        return Err(Failure::Final(refusal(&response, target)));
-    }
-    Ok(Accepted { permit, send, recv: response.into_body() })
+    drop(handle);
+    let response = response.await.map_err(|error| failed(dialect, error))?;
+    let (headers, recv) = judge(dialect, response, &request.target)?;
+    Ok(Opened { dialect, headers, carrier: Carrier::Http2(Accepted { permit, send, recv }) })
 }
 
-/// The cause that a response other than 2xx names.
-fn refusal(response: &Response<RecvStream>, target: &Target) -> OpenError {
-    let headers = response.headers();
-    let lines = headers.get_all(FIELD_NAME).iter().map(HeaderValue::as_bytes);
-    let proxy_status = ProxyStatus::parse(lines);
-    let retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let status = response.status().as_u16();
-    OpenError::from_response(status, proxy_status.as_ref(), retry_after, target)
-}
-
-/// The request never left.
-fn unprocessed(error: h2::Error) -> Failure {
-    Failure::Unprocessed(OpenError::ProxyGone(Some(error.into())))
-}
-
-/// The stream ended without a response.
-fn failed(error: h2::Error) -> Failure {
-    if !error.is_reset() {
-        // The connection was lost, or GOAWAY left the stream out (RFC 9113 §6.8). No byte of the
-        // flow has been sent yet, so that opening it once more repeats nothing.
-        return unprocessed(error);
-    }
-    match error.reason() {
-        // RFC 9113 §8.7: the request was not processed.
-        Some(Reason::REFUSED_STREAM) => {
-            Failure::Unprocessed(OpenError::Overloaded { retry_after: None })
-        }
-        Some(Reason::CONNECT_ERROR) => Failure::Final(OpenError::Refused),
-        Some(Reason::ENHANCE_YOUR_CALM) => {
-            Failure::Final(OpenError::Overloaded { retry_after: None })
-        }
-        _ => Failure::Final(OpenError::Protocol(error.into())),
-    }
-}
-
-/// RFC 9113 §8.5: a method and an authority, nothing else.
-fn tcp_request(target: &Target) -> Result<Request<()>, OpenError> {
-    let authority = Authority::try_from(target.to_string()).map_err(|_| unwritable())?;
-    let host = authority.host();
-    // RFC 9110 §9.3.6: a host and a port, nothing else.
-    if host.is_empty() || authority.as_str() != format!("{host}:{}", target.port()) {
-        return Err(unwritable());
-    }
-    let mut parts = Parts::default();
-    parts.authority = Some(authority);
-    let uri = Uri::from_parts(parts).map_err(|_| unwritable())?;
-    request(uri)
-}
-
-/// RFC 9298 §3.4: an extended CONNECT whose body is capsules.
-fn udp_request(uri: &str) -> Result<Request<()>, OpenError> {
-    let mut request = request(Uri::try_from(uri).map_err(|_| unwritable())?)?;
-    request.extensions_mut().insert(Protocol::from_static("connect-udp"));
-    request.headers_mut().insert("capsule-protocol", HeaderValue::from_static("?1"));
-    Ok(request)
-}
-
-fn request(uri: Uri) -> Result<Request<()>, OpenError> {
-    Request::builder()
-        .method(Method::CONNECT)
-        .uri(uri)
-        .body(())
-        .map_err(|error| OpenError::Protocol(error.into()))
-}
-
-fn unwritable() -> OpenError {
-    OpenError::Protocol(Unwritable.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tcp_uri(host: &str) -> Option<String> {
-        tcp_request(&Target::host(host, 443)).ok().map(|r| r.uri().to_string())
-    }
-
-    #[test]
-    fn tcp_requests_name_host_and_port_alone() {
-        assert_eq!(tcp_uri("example.org").unwrap(), "example.org:443");
-        assert_eq!(tcp_uri("192.0.2.1").unwrap(), "192.0.2.1:443");
-        assert_eq!(tcp_uri("2001:db8::1").unwrap(), "[2001:db8::1]:443");
-        for bad in ["", "a b", "a/b", "u@h", "a:1", "h\r\nx", "ü"] {
-            assert_eq!(tcp_uri(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn udp_requests_are_extended_connects() {
-        let request = udp_request("https://p.example/masque?h=192.0.2.1&p=53").unwrap();
-        assert_eq!(request.extensions().get::<Protocol>().unwrap().as_str(), "connect-udp");
-        assert_eq!(request.headers()["capsule-protocol"], "?1");
-        assert_eq!(request.method(), Method::CONNECT);
-    }
+async fn ask_http1(
+    slot: Http1,
+    http: &Request<()>,
+    dialect: Dialect,
+    request: &OpenRequest,
+) -> Result<Opened, Failure> {
+    let Http1 { mut io, place } = slot;
+    let (head, early) = exchange(&mut io, http).await.map_err(failed_http1)?;
+    let headers = judge_http1(dialect, head, &request.target)?;
+    Ok(Opened { dialect, headers, carrier: Carrier::Http1 { io, early, place } })
 }

@@ -77,16 +77,28 @@ pub(crate) struct Tunnel {
     send: SendStream<Bytes>,
     /// The one item that waits for room at the peer.
     slot: Bytes,
-    /// Whether `END_STREAM` was sent.
-    closed: bool,
+    closing: Closing,
     _permit: Permit,
 }
 
+/// How far this side's end of stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    /// Not asked for. The owner's wish leads to `Deferred` or `Sent`.
+    No { defer: bool },
+    /// Asked for, and to be sent when the other side has ended too: this proxy would take it for
+    /// the end of both.
+    Deferred,
+    /// `END_STREAM` was sent.
+    Sent,
+}
+
 impl Tunnel {
-    pub(crate) fn new(accepted: Accepted) -> Self {
+    /// A tunnel whose end of stream waits for the other side's where `defer` says so.
+    pub(crate) fn new(accepted: Accepted, defer: bool) -> Self {
         let Accepted { permit, send, recv } = accepted;
         let inbound = Inbound::new(Arc::clone(permit.link()), recv, Chunks::default());
-        Self { inbound, send, slot: Bytes::new(), closed: false, _permit: permit }
+        Self { inbound, send, slot: Bytes::new(), closing: Closing::No { defer }, _permit: permit }
     }
 
     /// Sends of the slot what the peer has room for; Ready when it is empty.
@@ -110,7 +122,28 @@ impl Tunnel {
     }
 
     fn is_over(&self) -> bool {
-        self.closed && matches!(self.inbound.end(), Some(Ok(())))
+        self.closing == Closing::Sent && self.has_ended()
+    }
+
+    /// Whether the peer's end of stream has come.
+    fn has_ended(&self) -> bool {
+        matches!(self.inbound.end(), Some(Ok(())))
+    }
+
+    /// Sends the end of stream.
+    fn finish(&mut self) -> Result<(), TunnelError> {
+        self.closing = Closing::Sent;
+        let sent = self.send.send_data(Bytes::new(), true).is_ok();
+        // RFC 9113 §8.1: after its own end of stream the peer may reset what it no longer needs.
+        if sent || self.has_ended() { Ok(()) } else { Err(self.fault()) }
+    }
+
+    /// Sends the end of stream that has waited for the peer's.
+    fn finish_deferred(&mut self) {
+        if self.closing == Closing::Deferred && self.has_ended() {
+            // The flow has ended well in any case.
+            let _sent = self.finish();
+        }
     }
 }
 
@@ -132,7 +165,11 @@ impl Stream for Tunnel {
     type Item = Result<Bytes, TunnelError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.inbound.poll_next(cx)
+        let next = ready!(self.inbound.poll_next(cx));
+        if next.is_none() {
+            self.get_mut().finish_deferred();
+        }
+        Poll::Ready(next)
     }
 }
 
@@ -145,7 +182,8 @@ impl Sink<Bytes> for Tunnel {
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Bytes) -> Result<(), TunnelError> {
-        debug_assert!(self.slot.is_empty() && !self.closed && item.len() <= MAX_CHUNK);
+        let open = matches!(self.closing, Closing::No { .. });
+        debug_assert!(self.slot.is_empty() && open && item.len() <= MAX_CHUNK);
         // What is reserved and not sent starves the neighbours: exactly this will be sent.
         self.send.reserve_capacity(item.len());
         self.slot = item;
@@ -158,15 +196,14 @@ impl Sink<Bytes> for Tunnel {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
         ready!(self.poll_push(cx))?;
-        if !self.closed {
-            self.closed = true;
-            let ended = self.send.send_data(Bytes::new(), true).is_ok();
-            // RFC 9113 §8.1: after its own end of stream the peer may reset what it no longer needs.
-            if !ended && !matches!(self.inbound.end(), Some(Ok(()))) {
-                return Poll::Ready(Err(self.fault()));
+        Poll::Ready(match self.closing {
+            Closing::No { defer: true } if !self.has_ended() => {
+                self.closing = Closing::Deferred;
+                Ok(())
             }
-        }
-        Poll::Ready(Ok(()))
+            Closing::No { .. } => self.finish(),
+            Closing::Deferred | Closing::Sent => Ok(()),
+        })
     }
 }
 
@@ -183,6 +220,7 @@ impl ByteStream for Tunnel {
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
+        self.finish_deferred();
         if !self.is_over() {
             self.send.send_reset(Reason::CANCEL);
         }

@@ -4,27 +4,20 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{Sink, Stream};
 use h2::{Reason, RecvStream, SendStream};
-use pseudotcp_masque::datagram::{Decoder, MAX_PAYLOAD, encode, encoded_len};
+use pseudotcp_masque::datagram::{Decoder, Format, MAX_PAYLOAD};
 use pseudotcp_masque::proxy_status::FIELD_NAME;
 use pseudotcp_masque::{DatagramStream, TunnelError};
-use tokio::time::Instant;
 
 use super::bytes::{MAX_DATA, poll_room};
+use super::outbox::{MAX_WAITING, Outbox};
 use crate::connection::Permit;
 use crate::connection::{Fault, Inbound, Queue};
 use crate::request::Accepted;
 use crate::state::{Counters, count};
-
-/// How many datagrams wait in one direction at the most.
-const MAX_WAITING: usize = 64;
-
-/// How long a datagram waits for room at the proxy; later it would only disturb.
-const MAX_WAIT: Duration = Duration::from_millis(50);
 
 /// A datagram shorter than this is copied out of the read buffer, which it would pin.
 const SMALL: usize = 4 * 1024;
@@ -73,39 +66,43 @@ impl Queue for Received {
 pub(crate) struct Datagrams {
     inbound: Arc<Inbound<Received>>,
     send: SendStream<Bytes>,
-    /// Since when each datagram waits.
-    waiting: VecDeque<(Instant, Bytes)>,
+    outbox: Outbox,
     /// Whether `END_STREAM` was sent.
     closed: bool,
-    counters: Arc<Counters>,
     _permit: Permit,
 }
 
 impl Datagrams {
-    pub(crate) fn new(accepted: Accepted, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(accepted: Accepted, format: Format, counters: Arc<Counters>) -> Self {
         let Accepted { permit, send, recv } = accepted;
         let queue = Received {
-            decoder: Decoder::new(),
+            decoder: Decoder::with_format(format),
             waiting: VecDeque::new(),
             counters: Arc::clone(&counters),
         };
         let inbound = Inbound::new(Arc::clone(permit.link()), recv, queue);
-        let waiting = VecDeque::new();
-        Self { inbound, send, waiting, closed: false, counters, _permit: permit }
+        Self {
+            inbound,
+            send,
+            outbox: Outbox::new(format, counters),
+            closed: false,
+            _permit: permit,
+        }
     }
 
     /// Sends what the proxy has room for; Ready when nothing waits.
     fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
         loop {
-            self.drop_late();
-            let wanted = self.waiting.iter().map(|(_, datagram)| encoded_len(datagram.len())).sum();
+            let wanted = self.outbox.wanted();
             // Zero gives back what is left over, which would starve the neighbours.
             self.send.reserve_capacity(wanted);
             if wanted == 0 {
                 return Poll::Ready(Ok(()));
             }
             let room = ready!(poll_room(&mut self.send, cx)).ok_or_else(|| self.fault())?;
-            let mut capsules = self.merge(room);
+            // What of one capsule does not fit waits in HTTP/2's own queue, so that a capsule once
+            // begun is finished in any case.
+            let mut capsules = self.outbox.merge(room);
             while !capsules.is_empty() {
                 let data = capsules.split_to(capsules.len().min(MAX_DATA));
                 self.send.send_data(data, false).map_err(|_| self.fault())?;
@@ -113,30 +110,9 @@ impl Datagrams {
         }
     }
 
-    fn drop_late(&mut self) {
-        let now = Instant::now();
-        while self.waiting.front().is_some_and(|(since, _)| now - *since > MAX_WAIT) {
-            self.waiting.pop_front();
-            count(&self.counters.datagrams_dropped, 1);
-        }
-    }
-
-    /// The capsules of as many datagrams as fit into `room`, and of one at least: what of it does
-    /// not fit waits in HTTP/2's own queue, so that a capsule once begun is finished in any case.
-    fn merge(&mut self, room: usize) -> Bytes {
-        let mut capsules = BytesMut::new();
-        while let Some((_, datagram)) = self.waiting.front()
-            && (capsules.is_empty() || capsules.len() + encoded_len(datagram.len()) <= room)
-        {
-            encode(datagram, &mut capsules);
-            self.waiting.pop_front();
-        }
-        capsules.freeze()
-    }
-
     /// Why nothing can be sent.
     fn fault(&mut self) -> TunnelError {
-        self.waiting.clear();
+        self.outbox.clear();
         match self.inbound.end() {
             Some(Err(fault)) => fault.into(),
             Some(Ok(())) | None => TunnelError::Reset,
@@ -160,16 +136,7 @@ impl Sink<Bytes> for Datagrams {
     }
 
     fn start_send(mut self: Pin<&mut Self>, datagram: Bytes) -> Result<(), TunnelError> {
-        let too_large = datagram.len() > MAX_PAYLOAD;
-        if too_large || self.waiting.len() == MAX_WAITING {
-            count(&self.counters.datagrams_dropped, 1);
-        }
-        if !too_large {
-            if self.waiting.len() == MAX_WAITING {
-                self.waiting.pop_front();
-            }
-            self.waiting.push_back((Instant::now(), datagram));
-        }
+        self.outbox.push(datagram);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::support::raw::{
 };
 use crate::support::{Identity, Proxy, accept, deadline, echo, open, serve, soon};
 use pseudotcp_masque::{OpenError, OpenRequest, Transport as _, TunnelError};
-use pseudotcp_masque_h2::{Client, State};
+use pseudotcp_masque_h2::{Client, State, UdpDialect};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The outcome of an open, and what the sources say.
@@ -46,7 +46,7 @@ async fn d43_a_proxy_without_http2_is_named_so() {
             let _rest = tls.read_to_end(&mut Vec::new()).await;
         })
         .await;
-        let client = proxy.client();
+        let client = Client::new(proxy.config().http2_only()).unwrap();
         let error = soon(client.ready(deadline())).await.unwrap_err();
         if alpn.is_empty() {
             assert!(matches!(error, OpenError::Protocol(_)), "{error:?}");
@@ -113,7 +113,8 @@ async fn connect_udp_is_not_sent_where_it_is_not_offered() {
         assert!(raw::request(&mut tls).await.is_none(), "a request was sent");
     })
     .await;
-    let client = proxy.client();
+    let config = proxy.config().udp_dialect(UdpDialect::Rfc9298);
+    let client = Client::new(config).unwrap();
     let request = OpenRequest::new(std::net::SocketAddr::from(([192, 0, 2, 1], 53)));
     let error = soon(client.open_udp(request)).await.map(drop).unwrap_err();
     assert!(matches!(&error, OpenError::Protocol(e) if e.to_string().contains("connect-udp")));

@@ -3,9 +3,11 @@
 mod bad_proxies;
 mod conformance;
 mod connections;
+mod dialects;
 mod flows;
 mod pool;
 mod secrets;
+mod several;
 mod support;
 mod traps;
 mod udp;

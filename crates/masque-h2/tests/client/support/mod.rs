@@ -204,6 +204,22 @@ impl Proxy {
         self.tasks.lock().unwrap().iter().filter(|task| !task.is_finished()).count()
     }
 
+    /// Ends the connections, and goes on listening.
+    pub(crate) async fn cut(&self) {
+        let listening = usize::from(self.pipes.is_none());
+        let tasks: Vec<_> = {
+            let mut tasks = self.tasks.lock().unwrap();
+            let at = listening.min(tasks.len());
+            tasks.drain(at..).collect()
+        };
+        for task in &tasks {
+            task.abort();
+        }
+        for task in tasks {
+            let _aborted = task.await;
+        }
+    }
+
     /// Ends all tasks and waits until their sockets are closed.
     pub(crate) async fn kill(self) -> (SocketAddr, Identity) {
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap());

@@ -1,0 +1,167 @@
+//! What a proxy's answer means.
+
+use h2::{Reason, RecvStream};
+use http::header::{
+    HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER, SERVER, UPGRADE, VIA,
+    WWW_AUTHENTICATE,
+};
+use http::{Response, StatusCode};
+use pseudotcp_masque::proxy_status::{FIELD_NAME, ProxyStatus};
+use pseudotcp_masque::{OpenError, Target};
+
+use super::message::Dialect;
+use crate::config::HalfClose;
+use crate::http1::{ExchangeError, ResponseHead};
+
+/// Why one try came to nothing.
+pub(super) enum Failure {
+    /// The proxy did not act on it, so that it may be tried on another connection.
+    Unprocessed(OpenError),
+    /// The proxy does not know the dialect.
+    Foreign(OpenError),
+    /// The proxy wants other credentials, and says which.
+    Challenged {
+        origin: bool,
+        challenge: Option<String>,
+    },
+    Final(OpenError),
+}
+
+impl Failure {
+    pub(super) fn into_error(self) -> OpenError {
+        match self {
+            Self::Unprocessed(error) | Self::Foreign(error) | Self::Final(error) => error,
+            Self::Challenged { .. } => OpenError::Unauthenticated,
+        }
+    }
+}
+
+/// The proxy does not offer extended CONNECT.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy does not offer connect-udp (no SETTINGS_ENABLE_CONNECT_PROTOCOL)")]
+struct NoExtendedConnect;
+
+pub(super) fn no_extended_connect() -> Failure {
+    Failure::Foreign(OpenError::Protocol(NoExtendedConnect.into()))
+}
+
+/// The proxy answered an Upgrade as if it were a plain request.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy does not upgrade (status {0})")]
+struct NoUpgrade(u16);
+
+/// The fields of a response over HTTP/2 that opens the flow.
+pub(super) fn judge(
+    dialect: Dialect,
+    response: Response<RecvStream>,
+    target: &Target,
+) -> Result<(HeaderMap, RecvStream), Failure> {
+    let (head, body) = response.into_parts();
+    if head.status.is_success() {
+        return Ok((head.headers, body));
+    }
+    Err(refusal(dialect, head.status, &head.headers, target))
+}
+
+/// The fields of a response of HTTP/1.1 that opens the flow.
+pub(super) fn judge_http1(
+    dialect: Dialect,
+    head: ResponseHead,
+    target: &Target,
+) -> Result<HeaderMap, Failure> {
+    let upgrade = match dialect {
+        Dialect::Connect | Dialect::ConnectUdpDraft03 => None,
+        Dialect::ConnectTcp => Some("connect-tcp"),
+        Dialect::ConnectUdp => Some("connect-udp"),
+    };
+    let status = head.status;
+    let switched = status == StatusCode::SWITCHING_PROTOCOLS
+        && upgrade.is_some_and(|token| {
+            let lines = head.headers.get_all(UPGRADE).iter();
+            let mut named = lines.filter_map(|line| line.to_str().ok());
+            named.any(|line| line.trim().eq_ignore_ascii_case(token))
+        });
+    match upgrade {
+        None if status.is_success() => Ok(head.headers),
+        // RFC 9298 §3.3: 101 alone opens the flow.
+        Some(_) if switched => Ok(head.headers),
+        Some(_) if status.is_success() || status.is_informational() => {
+            Err(Failure::Foreign(OpenError::Protocol(NoUpgrade(status.as_u16()).into())))
+        }
+        _ => Err(refusal(dialect, status, &head.headers, target)),
+    }
+}
+
+/// The cause that a response names which does not open the flow.
+fn refusal(dialect: Dialect, status: StatusCode, headers: &HeaderMap, target: &Target) -> Failure {
+    let lines = headers.get_all(FIELD_NAME).iter().map(HeaderValue::as_bytes);
+    let proxy_status = ProxyStatus::parse(lines);
+    let status = status.as_u16();
+    if [401, 407].contains(&status) {
+        let origin = status == 401;
+        let field = if origin { WWW_AUTHENTICATE } else { PROXY_AUTHENTICATE };
+        let challenge = headers.get(field).and_then(|value| value.to_str().ok());
+        return Failure::Challenged { origin, challenge: challenge.map(str::to_owned) };
+    }
+    let retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let error = OpenError::from_response(status, proxy_status.as_ref(), retry_after, target);
+    let says_why = proxy_status.is_some_and(|status| status.error().is_some());
+    if !says_why && dialect.is_foreign(status) {
+        Failure::Foreign(error)
+    } else {
+        Failure::Final(error)
+    }
+}
+
+/// The request never left.
+pub(super) fn unprocessed(error: h2::Error) -> Failure {
+    Failure::Unprocessed(OpenError::ProxyGone(Some(error.into())))
+}
+
+/// The stream ended without a response.
+pub(super) fn failed(dialect: Dialect, error: h2::Error) -> Failure {
+    if !error.is_reset() {
+        // The connection was lost, or GOAWAY left the stream out (RFC 9113 §6.8). No byte of the
+        // flow has been sent yet, so that opening it once more repeats nothing.
+        return unprocessed(error);
+    }
+    match error.reason() {
+        // RFC 9113 §8.7: the request was not processed.
+        Some(Reason::REFUSED_STREAM) => {
+            Failure::Unprocessed(OpenError::Overloaded { retry_after: None })
+        }
+        Some(Reason::CONNECT_ERROR) => Failure::Final(OpenError::Refused),
+        Some(Reason::ENHANCE_YOUR_CALM) => {
+            Failure::Final(OpenError::Overloaded { retry_after: None })
+        }
+        Some(Reason::PROTOCOL_ERROR) if dialect != Dialect::Connect => {
+            Failure::Foreign(OpenError::Protocol(error.into()))
+        }
+        _ => Failure::Final(OpenError::Protocol(error.into())),
+    }
+}
+
+/// The connection of HTTP/1.1 ended, or did not hold a response.
+pub(super) fn failed_http1(error: ExchangeError) -> Failure {
+    match error {
+        ExchangeError::Head(_) => Failure::Final(OpenError::Protocol(error.into())),
+        // No byte of the flow has been sent yet.
+        ExchangeError::Closed | ExchangeError::Io(_) => {
+            Failure::Unprocessed(OpenError::ProxyGone(Some(error.into())))
+        }
+    }
+}
+
+/// Whether this side's end of stream has to wait for the other's.
+pub(super) fn defers(wanted: HalfClose, headers: &HeaderMap) -> bool {
+    let names = |field: HeaderName, product: &str| {
+        let mut lines = headers.get_all(field).iter().filter_map(|line| line.to_str().ok());
+        lines.any(|line| line.to_ascii_lowercase().contains(product))
+    };
+    match wanted {
+        HalfClose::Forward => false,
+        HalfClose::Defer => true,
+        // h2o closes both ways at our end; nghttpx keeps it to itself and hangs.
+        HalfClose::Auto => names(SERVER, "h2o") || names(VIA, "nghttpx") || names(VIA, "h2o"),
+    }
+}
