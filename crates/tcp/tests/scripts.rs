@@ -163,6 +163,8 @@ impl Subject for Interposer {
             "idle_timeout" => config.idle_timeout(time()?),
             "closing_timeout" => config.closing_timeout(time()?),
             "user_timeout" => config.user_timeout(time()?),
+            "ecn" => config.ecn(value != "off"),
+            "keep_alive" => config.keep_alive(Some(time()?)),
             "congestion" => config.congestion(congestion(value)?),
             _ => return Err(format!("{key} is not known")),
         };
