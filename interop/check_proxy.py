@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """What does this MASQUE proxy really speak? One PASS, FAIL or INFO line for each capability.
 
-    check_proxy.py https://127.0.0.1:8443 [--auth 'Basic dXNlcjpwYXNz'] [--only h2-tcp] [-v]
+    check_proxy.py https://127.0.0.1:8443 [--draft03] [--connect-tcp] [--udp-over-h1]
+                   [--auth 'Basic dXNlcjpwYXNz']
+                   [--drain-pid PID] [--only h2-tcp] [--skip h1] [-v]
 
-An HTTP/2 client that looks at every frame, independent of our own. Needs pip's `h2`. It starts its
-own TCP and UDP targets on loopback, so nothing leaves the machine, and does not verify the
-certificate. INFO lines are observations, never failures. Exit status 1 if a line says FAIL.
+An HTTP/2 client that looks at every frame and a plain one of HTTP/1.1, independent of our own. Needs
+pip's `h2`. It starts its own TCP and UDP targets on loopback, so nothing leaves the machine, and does
+not verify the certificate. INFO lines are observations, never failures; what only some proxies speak
+is asked for by an option and then must pass. Exit status 1 if a line says FAIL.
 """
-import argparse, os, select, socket, ssl, struct, sys, threading, time
+import argparse, os, select, signal, socket, ssl, struct, sys, threading, time
 from urllib.parse import urlparse
 
 import h2.config, h2.connection, h2.events, h2.exceptions, h2.settings
@@ -54,13 +57,23 @@ def pop_capsule(buf):  # takes one whole capsule off a bytearray -> (type, value
     return t, value
 
 
-def pop_udp(buf):  # next UDP payload, skipping other capsules and contexts
+def draft03_chunk(payload):  # draft-ietf-masque-connect-udp-03 has no context ids
+    return capsule(0, payload)
+
+
+def tcp_capsule(payload, final=False):  # connect-tcp: DATA and FINAL_DATA, provisional numbers
+    return capsule(0x2028d7f1 if final else 0x2028d7f0, payload)
+
+
+def pop_udp(buf, draft03=False):  # next UDP payload, skipping other capsules and contexts
     while True:
         c = pop_capsule(buf)
         if c is None:
             return None
         if c[0] != 0:
             continue
+        if draft03:
+            return c[1]
         ctx, i = read_varint(c[1], 0)
         if ctx == 0:
             return c[1][i:]
@@ -168,7 +181,7 @@ def tls_connect(addr, alpn, timeout=5):
     ctx.set_alpn_protocols(alpn)
     s = socket.create_connection(addr, timeout)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return ctx.wrap_socket(s, server_hostname="localhost")
+    return ctx.wrap_socket(s, server_hostname="localhost", suppress_ragged_eofs=False)
 
 
 class Stream:
@@ -324,11 +337,11 @@ class H2:
         self.c.reset_stream(sid, code)
         self.flush()
 
-    def udp_recv(self, sid, timeout=2):
+    def udp_recv(self, sid, timeout=2, draft03=False):
         st, out = self.streams[sid], []
 
         def got():  # may be called again after it was true
-            p = None if out else pop_udp(st.data)
+            p = None if out else pop_udp(st.data, draft03)
             if p is not None:
                 out.append(p)
             return out or st.reset is not None or st.ended
@@ -344,6 +357,10 @@ class H2:
 
 def hostport(host, port):
     return ("[%s]:%d" if ":" in host else "%s:%d") % (host, port)
+
+
+def tcp_path(T):
+    return "/.well-known/masque/tcp/%s/%d/" % (T.host.replace(":", "%3A"), T.tcp_port)
 
 
 def masque_path(host, port):  # RFC 9298's default; ':' of an IPv6 address must be percent-encoded
@@ -809,13 +826,53 @@ def h2_checks(args, addr, authority, T):
                                 ("capsule-protocol", "?1")]))
         return None, describe(st)
 
-    @check(args, "h2-extended-connect-tcp")
-    def _():  # draft-ietf-httpbis-connect-tcp
-        c = new()
-        st = c.response(c.open([(":method", "CONNECT"), (":protocol", "connect-tcp"), (":scheme", "https"),
-                                (":authority", authority), (":path", "/.well-known/masque/tcp/%s/%d/" % (T.host, T.tcp_port)),
-                                ("capsule-protocol", "?1")]))
-        return None, describe(st)
+    if args.connect_tcp:
+        @check(args, "h2-connect-tcp")
+        def _():  # draft-ietf-httpbis-connect-tcp: capsules both ways, FINAL_DATA for FIN both ways
+            c = new()
+            sid = c.open([(":method", "CONNECT"), (":protocol", "connect-tcp"), (":scheme", "https"),
+                          (":authority", authority), (":path", tcp_path(T)), ("capsule-protocol", "?1")])
+            st = c.response(sid)
+            if st.status != "200":
+                return False, describe(st)
+            c.send(sid, tcp_capsule(b"HALF\n12") + capsule(0x29, b"grease") + tcp_capsule(b"345", final=True), pieces=1)
+            got, final = bytearray(), []
+
+            def done():
+                while not final and (one := pop_capsule(st.data)):
+                    got.extend(one[1] if one[0] in (0x2028d7f0, 0x2028d7f1) else b"")
+                    final.extend([True] if one[0] == 0x2028d7f1 else [])
+                return final
+            c.wait(done)
+            c.wait(lambda: st.ended or st.reset is not None)
+            return bytes(got) == b"after EOF 5" and final and st.ended, "%r, FINAL_DATA %s, %s" % (
+                bytes(got), bool(final), show_code(st))
+
+        @check(args, "h2-connect-tcp-truncated")
+        def _():  # a stream that ends without FINAL_DATA must not look like a FIN
+            T.log.clear()
+            c = new()
+            sid = c.open([(":method", "CONNECT"), (":protocol", "connect-tcp"), (":scheme", "https"),
+                          (":authority", authority), (":path", tcp_path(T)), ("capsule-protocol", "?1")])
+            st = c.response(sid)
+            c.send(sid, tcp_capsule(b"WATCH\n"))
+            c.wait(lambda: st.data)
+            c.send(sid, b"", end=True)
+            c.wait(lambda: T.log, 3)
+            return T.log == ["RST"], "the target saw %s, the client %s" % (T.log, show_code(st))
+
+    if args.draft03:
+        @check(args, "h2-draft03-udp")
+        def _():  # :method CONNECT-UDP, :scheme masque, :path /, :authority target
+            c = new()
+            sid = c.open([(":method", "CONNECT-UDP"), (":scheme", "masque"), (":authority", hostport(T.host, T.udp_port)),
+                          (":path", "/")])
+            st = c.response(sid)
+            if st.status != "200":
+                return False, describe(st)
+            c.send(sid, draft03_chunk(b"d03"))
+            r = c.udp_recv(sid, draft03=True)
+            return r == b"d03", "%s -> %r (no context id on the wire)" % (describe(st), r)
 
     @check(args, "h2-ping")
     def _():
@@ -841,12 +898,174 @@ def h2_checks(args, addr, authority, T):
             return good, " | ".join(out)
 
 
+# ------------------------------------------------------------------ HTTP/1.1 checks
+
+
+class H1:
+    def __init__(self, addr, request, more=b""):
+        self.s = tls_connect(addr, ["http/1.1"])
+        self.s.sendall(request.encode() + more)
+        self.buf = bytearray()
+        self.s.settimeout(5)
+        self.next_head()
+
+    def next_head(self):
+        while b"\r\n\r\n" not in self.buf:
+            d = self.s.recv(65536)
+            if not d:
+                break
+            self.buf += d
+        head, _, rest = bytes(self.buf).partition(b"\r\n\r\n")
+        self.head, self.buf = head.decode("latin1").split("\r\n"), bytearray(rest)
+
+    def recv(self, n):
+        while len(self.buf) < n:
+            d = self.s.recv(65536)
+            if not d:
+                break
+            self.buf += d
+        return bytes(self.buf)
+
+    def to_end(self):  # all bytes, and how they end
+        try:
+            while d := self.s.recv(65536):
+                self.buf += d
+        except ssl.SSLEOFError:
+            return bytes(self.buf), "truncated"
+        except OSError as e:
+            return bytes(self.buf), type(e).__name__
+        return bytes(self.buf), "close_notify"
+
+    def udp_recv(self, timeout=2, draft03=False):
+        self.s.settimeout(timeout)
+        while True:
+            p = pop_udp(self.buf, draft03)
+            if p is not None:
+                return p
+            try:
+                d = self.s.recv(65536)
+            except OSError:
+                return None
+            if not d:
+                return None
+            self.buf += d
+
+
+def h1_checks(args, addr, authority, T):
+    auth = "Proxy-Authorization: %s\r\n" % args.auth if args.auth else ""
+    hp = hostport(T.host, T.tcp_port)
+    connect = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (hp, hp, auth)
+
+    @check(args, "h1-tcp-echo")
+    def _():
+        c = H1(addr, connect)
+        if " 200" not in c.head[0]:
+            return False, " | ".join(c.head)
+        c.s.sendall(b"ECHO\nhello")
+        return c.recv(5) == b"hello", " | ".join(c.head)
+
+    @check(args, "h1-tcp-early-data")
+    def _():  # bytes right behind the head must not be lost
+        c = H1(addr, connect, b"ECHO\nearly")
+        return c.recv(5) == b"early", " | ".join(c.head)
+
+    @check(args, "h1-tcp-target-close")
+    def _():
+        c = H1(addr, connect)
+        c.s.sendall(b"CLOSE\n")
+        got, end = c.to_end()
+        return got == b"bye" and end == "close_notify", "got %r, then %s" % (got, end)
+
+    @check(args, "h1-tcp-close-under-load")
+    def _():
+        c = H1(addr, connect)
+        c.s.sendall(b"BLAST 3000000\n")
+        time.sleep(1)
+        got, end = c.to_end()
+        return len(got) == 3000000, "%d of 3000000 bytes, then %s" % (len(got), end)
+
+    @check(args, "h1-tcp-target-reset")
+    def _():
+        c = H1(addr, connect)
+        c.s.sendall(b"RST\n")
+        return None, "target sent RST -> got %r, then %s" % c.to_end()
+
+    @check(args, "h1-tcp-refused")
+    def _():
+        hp = hostport(T.host, T.closed_port)
+        c = H1(addr, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (hp, hp, auth))
+        return " 200" not in c.head[0], " | ".join(c.head)
+
+    @check(args, "h1-keep-alive")
+    def _():  # a refused request leaves the connection to the next one
+        get = "GET /nothing/here HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (authority, auth)
+        c = H1(addr, get)
+        first = c.head
+        if any(h.lower() == "connection: close" for h in first):
+            return None, " | ".join(first)
+        c.s.sendall(connect.encode())
+        c.next_head()
+        return " 200" in c.head[0], "%s, then %s" % (first[0], c.head[0])
+
+    if args.udp_over_h1:
+        @check(args, "h1-udp-echo")
+        def _():
+            c = H1(addr, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: connect-udp\r\n"
+                   "Capsule-Protocol: ?1\r\n%s\r\n" % (masque_path(T.host, T.udp_port), authority, auth))
+            if " 101" not in c.head[0]:
+                return False, " | ".join(c.head)
+            c.s.sendall(udp_capsule(b"ping"))
+            r = c.udp_recv()
+            return r == b"ping", "%s -> %r" % (" | ".join(c.head), r)
+
+    if args.draft03:
+        @check(args, "h1-draft03-udp")
+        def _():
+            hp = hostport(T.host, T.udp_port)
+            c = H1(addr, "CONNECT-UDP masque://%s/ HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (hp, hp, auth))
+            if " 200" not in c.head[0]:
+                return False, " | ".join(c.head)
+            c.s.sendall(draft03_chunk(b"d03"))
+            r = c.udp_recv(draft03=True)
+            return r == b"d03", "%s -> %r" % (" | ".join(c.head), r)
+
+
+# ------------------------------------------------------------------ the end
+
+
+def drain_check(args, addr, T):
+    @check(args, "h2-drain")
+    def _():  # SIGTERM: GOAWAY, no new connections, but the open tunnel goes on to its own end
+        c = H2(addr, args.auth)
+        sid = c.connect_tcp(T.host, T.tcp_port)
+        st = c.response(sid)
+        os.kill(args.drain_pid, signal.SIGTERM)
+        announced = c.wait(lambda: c.goaway, 5)
+        c.send(sid, b"ECHO\nstill here")
+        alive = c.wait(lambda: bytes(st.data) == b"still here", 5)
+        try:
+            H2(addr, args.auth).close()
+            turned_away = False
+        except OSError:
+            turned_away = True
+        c.send(sid, b"", end=True)
+        c.wait(lambda: st.ended or st.reset is not None, 5)
+        c.wait(lambda: c.closed, 5)
+        return announced and alive and turned_away and st.ended, (
+            "GOAWAY %r; tunnel alive: %s, then %s; new connections turned away: %s; connection: %s" % (
+                c.goaway, alive, show_code(st), turned_away, c.closed))
+
+
 # ------------------------------------------------------------------ main
 
 
 def main():
     ap = argparse.ArgumentParser(description="check what an HTTP tunnel proxy speaks")
     ap.add_argument("url")
+    ap.add_argument("--draft03", action="store_true", help="also the old CONNECT-UDP method (draft-03)")
+    ap.add_argument("--connect-tcp", action="store_true", help="also connect-tcp (draft)")
+    ap.add_argument("--udp-over-h1", action="store_true", help="also connect-udp by HTTP/1.1's Upgrade")
+    ap.add_argument("--drain-pid", type=int, help="the proxy's process, which gets SIGTERM as the last check")
     ap.add_argument("--auth", help="value of Proxy-Authorization")
     ap.add_argument("--target-host", default="127.0.0.1")
     ap.add_argument("--connect-wait", type=float, default=10, help="seconds to wait for a name")
@@ -858,7 +1077,11 @@ def main():
     args = ap.parse_args()
     u = urlparse(args.url)
     addr = (u.hostname, u.port or 443)
-    h2_checks(args, addr, hostport(*addr), Targets(args.target_host))
+    T = Targets(args.target_host)
+    h2_checks(args, addr, hostport(*addr), T)
+    h1_checks(args, addr, hostport(*addr), T)
+    if args.drain_pid:
+        drain_check(args, addr, T)
     n = {k: results.count(k) for k in ("PASS", "FAIL", "INFO")}
     print("---- %d PASS, %d FAIL, %d INFO" % (n["PASS"], n["FAIL"], n["INFO"]))
     sys.stdout.flush()

@@ -12,9 +12,11 @@ fn our_proxy_passes_every_check() {
         return;
     }
     let lab = Lab::new();
-    let _proxy = proxy::ours(&lab, &["--allow", "127.0.0.0/8", "--allow", "::1/128"]);
+    let proxy = proxy::ours(&lab, &["--allow", "127.0.0.0/8", "--allow", "::1/128"]);
     let mut check = lab.proxy.command(need::python().expect("met"));
-    let output = check.arg(SCRIPT).arg(format!("https://127.0.0.1:{PORT}")).output();
+    check.arg(SCRIPT).arg(format!("https://127.0.0.1:{PORT}"));
+    check.args(["--draft03", "--connect-tcp", "--udp-over-h1"]);
+    let output = check.arg(format!("--drain-pid={}", proxy.pid())).output();
     let output = output.expect("run the checks");
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     println!("{report}{}", String::from_utf8_lossy(&output.stderr));
@@ -23,5 +25,14 @@ fn our_proxy_passes_every_check() {
         passes.filter(|name| name.trim_start().starts_with(prefix)).count()
     };
     assert!(output.status.success(), "a check failed");
-    assert!(passed("h2-tcp-") == 9 && passed("h2-udp-") == 8, "checks are missing");
+    for (prefix, checks) in [
+        ("h2-tcp-", 9),
+        ("h2-udp-", 8),
+        ("h2-connect-tcp", 2),
+        ("h2-draft03-", 1),
+        ("h2-drain", 1),
+        ("h1-", 8),
+    ] {
+        assert_eq!(passed(prefix), checks, "checks of {prefix} are missing");
+    }
 }

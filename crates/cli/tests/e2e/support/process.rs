@@ -75,7 +75,8 @@ impl Process {
         status
     }
 
-    fn pid(&self) -> Pid {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().expect("a process id"))
     }
 }
