@@ -4,6 +4,7 @@
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 
 /// The environment variable that overrules `-v`, in the syntax of `tracing-subscriber`.
 const VARIABLE: &str = "PSEUDOTCP_LOG";
@@ -28,7 +29,13 @@ pub(crate) struct Logging {
 impl Logging {
     /// Starts logging.
     pub(crate) fn start(&self) {
+        self.start_with(None);
+    }
+
+    /// Starts logging, with what a directive adds.
+    pub(crate) fn start_with(&self, directive: Option<Directive>) {
         let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| self.filter().into());
+        let filter = directive.into_iter().fold(filter, EnvFilter::add_directive);
         let logger = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr)

@@ -27,20 +27,31 @@ impl Secret {
 
     /// The content of a file, or of standard input for `-`, without white space around it.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = if path.as_os_str() == "-" {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).map(|_| text)
-        } else {
-            fs::read_to_string(path)
-        };
-        let text = text.with_context(|| format!("reading the secret in {}", path.display()))?;
-        Ok(Self(text.trim().to_owned()))
+        Ok(Self(read(path)?.trim().to_owned()))
+    }
+
+    /// The secrets of a file, one a line; empty lines and those that begin with `#` are none.
+    pub(crate) fn read_lines(path: &Path) -> Result<Vec<Self>> {
+        let text = read(path)?;
+        let lines = text.lines().map(str::trim);
+        let secrets = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Ok(secrets.map(|line| Self(line.to_owned())).collect())
     }
 
     /// The value of an environment variable, where it is set and not empty.
     pub(crate) fn from_env(name: &str) -> Option<Self> {
         std::env::var(name).ok().filter(|value| !value.is_empty()).map(Self)
     }
+}
+
+fn read(path: &Path) -> Result<String> {
+    let text = if path.as_os_str() == "-" {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        fs::read_to_string(path)
+    };
+    text.with_context(|| format!("reading the secret in {}", path.display()))
 }
 
 impl fmt::Debug for Secret {
@@ -66,6 +77,15 @@ mod tests {
         let secret: Secret = "hunter2".parse().unwrap();
         assert_eq!(format!("{secret:?}"), "…");
         assert_eq!(secret.reveal(), "hunter2");
+    }
+
+    #[test]
+    fn a_file_may_hold_many() {
+        let path = std::env::temp_dir().join(format!("secrets-{}", std::process::id()));
+        fs::write(&path, "# users\n\n one:1 \ntwo:2").unwrap();
+        let secrets = Secret::read_lines(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(secrets.iter().map(Secret::reveal).collect::<Vec<_>>(), ["one:1", "two:2"]);
     }
 
     #[test]

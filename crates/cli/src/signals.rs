@@ -23,6 +23,21 @@ pub(crate) enum Wish {
     Show,
 }
 
+/// SIGHUP, which asks a service to read its files again.
+pub(crate) struct Reloads(Signal);
+
+impl Reloads {
+    /// Takes the signal over from its default action.
+    pub(crate) fn new() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 impl Signals {
     /// Takes the signals over from their default actions.
     pub(crate) fn new() -> io::Result<Self> {

@@ -90,6 +90,11 @@ impl ErrorType {
         self.entry().map_or(502, |(_, _, status)| *status)
     }
 
+    /// Its token, as the field carries it; `unknown` for one that this list does not hold.
+    pub fn name(self) -> &'static str {
+        self.entry().map_or("unknown", |(_, token, _)| token)
+    }
+
     fn token(self) -> Option<&'static TokenRef> {
         self.entry().and_then(|(_, token, _)| TokenRef::from_str(token).ok())
     }

@@ -1,12 +1,10 @@
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use crate::ConfigError;
 use crate::auth::Auth;
 use crate::identity::Identity;
 use crate::limits::Limits;
-use crate::policy::AddressPolicy;
+use crate::policy::{AddressPolicy, Rule};
 use crate::template::{PathTemplate, Templates};
 
 /// How a [`Server`](crate::Server) behaves. Every setter tells its unit and its default.
@@ -79,17 +77,18 @@ impl Config {
         Ok(self)
     }
 
-    /// Allows targets of this range, even private ones or such of a denied range.
+    /// Allows these targets, even those of a denied rule; and private ones, if the rule names their
+    /// network.
     #[must_use]
-    pub fn allow(mut self, net: IpNet) -> Self {
-        self.policy.allow(net);
+    pub fn allow(mut self, rule: Rule) -> Self {
+        self.policy.allow(rule);
         self
     }
 
-    /// Denies targets of this range. The check is on the resolved address.
+    /// Denies these targets. The check is on the resolved address.
     #[must_use]
-    pub fn deny(mut self, net: IpNet) -> Self {
-        self.policy.deny(net);
+    pub fn deny(mut self, rule: Rule) -> Self {
+        self.policy.deny(rule);
         self
     }
 
@@ -109,11 +108,27 @@ impl Config {
         self
     }
 
+    /// The most connections at once of one client, which is an IPv4 address or an IPv6 network of 64
+    /// bits; what is beyond is closed unheard. Default 1,024.
+    #[must_use]
+    pub fn max_connections_per_client(mut self, connections: usize) -> Self {
+        self.limits.connections_per_client = connections;
+        self
+    }
+
     /// The most tunnels at once, all clients together; what is beyond is answered 503. Default
     /// 16,384. Each costs a file descriptor, and about 3 KiB while it is idle.
     #[must_use]
     pub fn max_tunnels(mut self, tunnels: usize) -> Self {
         self.limits.tunnels = tunnels;
+        self
+    }
+
+    /// The most tunnels at once of one client, over all its connections; what is beyond is answered
+    /// 429. Default 16,384.
+    #[must_use]
+    pub fn max_tunnels_per_client(mut self, tunnels: usize) -> Self {
+        self.limits.tunnels_per_client = tunnels;
         self
     }
 

@@ -36,16 +36,20 @@
 //! What it deliberately does not do: HTTP/3, plain requests, caching, CONNECT-IP.
 #![forbid(unsafe_code)]
 
+mod access;
 mod auth;
 mod client;
+mod clients;
 mod config;
 mod connect;
 mod connect_udp;
 mod credit;
 mod error;
+mod head;
 mod identity;
 mod idle;
 mod limits;
+mod metrics;
 mod policy;
 mod refusal;
 mod request;
@@ -59,7 +63,9 @@ mod tunnel;
 
 pub use config::Config;
 pub use error::ConfigError;
-pub use serve::Server;
+pub use metrics::MetricsServer;
+pub use policy::{InvalidRule, Rule};
+pub use serve::{Handle, Server};
 pub use stats::Stats;
 
 #[cfg(doctest)]

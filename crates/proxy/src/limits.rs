@@ -8,7 +8,9 @@ const MIB: u32 = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
+    pub(crate) connections_per_client: usize,
     pub(crate) tunnels: usize,
+    pub(crate) tunnels_per_client: usize,
     pub(crate) streams: u32,
     pub(crate) stream_window: u32,
     pub(crate) connection_window: u32,
@@ -30,7 +32,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1_024,
+            connections_per_client: 1_024,
             tunnels: 16_384,
+            tunnels_per_client: 16_384,
             streams: 4_096,
             stream_window: 16 * MIB,
             connection_window: 64 * MIB,

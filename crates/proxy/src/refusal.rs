@@ -22,13 +22,14 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 #[derive(Debug)]
 pub(crate) struct Refusal {
     response: Response<()>,
+    error: Option<ErrorType>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, cause: &ProxyStatus) -> Self {
         let mut response = Response::new(());
         *response.status_mut() = status;
-        let refusal = Self { response };
+        let refusal = Self { response, error: cause.error() };
         match HeaderValue::try_from(cause.to_field_value(PROXY_NAME)) {
             Ok(value) => refusal.with(HeaderName::from_static(FIELD_NAME), value),
             Err(_) => refusal,
@@ -62,9 +63,9 @@ impl Refusal {
     }
 
     /// RFC 9110 §15.5.6: 405 names what would be allowed.
-    pub(crate) fn method_not_allowed() -> Self {
+    pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
         Self::with_status(StatusCode::METHOD_NOT_ALLOWED, ErrorType::HttpRequestError)
-            .with(ALLOW, HeaderValue::from_static("CONNECT"))
+            .with(ALLOW, HeaderValue::from_static(allowed))
     }
 
     /// A method or a protocol that the proxy does not know (RFC 8441 §4 leads here, too).
@@ -105,9 +106,16 @@ impl Refusal {
         Self::with_status(StatusCode::FORBIDDEN, ErrorType::DestinationIpProhibited)
     }
 
-    /// A limit is reached: ask again soon.
+    /// The server's limit is reached: ask again soon.
     pub(crate) fn overloaded() -> Self {
         Self::of(ErrorType::ConnectionLimitReached).with(RETRY_AFTER, RETRY_SECONDS)
+    }
+
+    /// The client's own limit is reached: ask again when a tunnel has ended (RFC 6585 §4).
+    pub(crate) fn too_many() -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self::with_status(status, ErrorType::ConnectionLimitReached)
+            .with(RETRY_AFTER, RETRY_SECONDS)
     }
 
     /// The target's name has no address; `rcode` where the resolver told it.
@@ -148,6 +156,11 @@ impl Refusal {
 
     pub(crate) fn status(&self) -> StatusCode {
         self.response.status()
+    }
+
+    /// The name of the cause (RFC 9209 §2.3).
+    pub(crate) fn error(&self) -> &'static str {
+        self.error.map_or("unknown", ErrorType::name)
     }
 
     /// The answer, which has no body.

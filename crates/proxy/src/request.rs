@@ -1,7 +1,5 @@
 //! What a request asks for.
 
-use std::fmt;
-
 use h2::ext::Protocol as ExtendedConnect;
 use http::uri::{Authority, Scheme};
 use http::{Method, Request};
@@ -25,6 +23,9 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Connect, Self::ConnectTcp, Self::ConnectUdp, Self::ConnectUdpDraft03];
+
     /// HTTP/1.1's Upgrade of a GET is given as the extended CONNECT that means the same.
     pub(crate) fn of<B>(request: &Request<B>) -> Result<Self, Refusal> {
         let extended = request.extensions().get::<ExtendedConnect>();
@@ -33,8 +34,18 @@ impl Protocol {
             ("CONNECT", Some("connect-tcp")) => Ok(Self::ConnectTcp),
             ("CONNECT", Some("connect-udp")) => Ok(Self::ConnectUdp),
             ("CONNECT-UDP", None) => Ok(Self::ConnectUdpDraft03),
-            _ if is_known_method(request.method()) => Err(Refusal::method_not_allowed()),
+            _ if is_known_method(request.method()) => Err(Refusal::method_not_allowed("CONNECT")),
             _ => Err(Refusal::not_implemented()),
+        }
+    }
+
+    /// As the request says it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::ConnectTcp => "connect-tcp",
+            Self::ConnectUdp => "connect-udp",
+            Self::ConnectUdpDraft03 => "CONNECT-UDP",
         }
     }
 
@@ -56,17 +67,6 @@ impl Protocol {
             Self::ConnectUdpDraft03 => Format::Draft03,
             _ => Format::Rfc9298,
         }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connect => "CONNECT",
-            Self::ConnectTcp => "connect-tcp",
-            Self::ConnectUdp => "connect-udp",
-            Self::ConnectUdpDraft03 => "CONNECT-UDP",
-        })
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) async fn resolve(shared: &Shared, target: &Target) -> Result<Vec<Sock
         Target::Host { name, port } => look_up(shared, name, *port).await?,
     };
     // The check is on what was resolved: a name cannot lead where its address may not.
-    addresses.retain(|address| shared.policy.permits(address.ip()));
+    addresses.retain(|address| shared.policy.permits(*address));
     addresses.truncate(MAX_ADDRESSES);
     if addresses.is_empty() { Err(Refusal::prohibited()) } else { Ok(addresses) }
 }

@@ -14,7 +14,9 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
 use crate::auth::Auth;
+use crate::clients::Clients;
 use crate::config::Config;
+use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::policy::AddressPolicy;
 use crate::session;
@@ -33,14 +35,15 @@ const MAX_LOOKUPS: usize = 64;
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
-    acceptor: Acceptor,
     shared: Arc<Shared>,
 }
 
 /// What all sessions and tunnels of a server have in common.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) auth: Auth,
+    /// What is shown to clients, and what they must show; both may change while the server runs.
+    identity: watch::Sender<Identity>,
+    pub(crate) auth: watch::Sender<Auth>,
     pub(crate) policy: AddressPolicy,
     pub(crate) limits: Limits,
     pub(crate) templates: Templates,
@@ -48,8 +51,10 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     /// Connections that may still come.
     connections: Arc<Semaphore>,
+    clients_connections: Arc<Clients>,
     /// Tunnels that may still be opened.
     pub(crate) tunnels: Arc<Semaphore>,
+    pub(crate) clients_tunnels: Arc<Clients>,
     /// Names that may be resolved besides those that are.
     pub(crate) lookups: Semaphore,
     /// Bytes that wait for stalled targets.
@@ -65,9 +70,8 @@ impl Server {
         let listener = TcpListener::bind(address).await?;
         SockRef::from(&listener).listen(BACKLOG)?;
         let local_addr = listener.local_addr()?;
-        let acceptor = Acceptor(TlsAcceptor::from(config.identity.tls()));
         let shared = Arc::new(Shared::new(config, local_addr));
-        Ok(Self { listener, local_addr, acceptor, shared })
+        Ok(Self { listener, local_addr, shared })
     }
 
     /// Where the proxy listens.
@@ -78,6 +82,11 @@ impl Server {
     /// The live counters; they may be read while the server serves and after.
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.shared.stats)
+    }
+
+    /// What changes the server while it serves.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
     }
 
     /// Serves clients until `shutdown` is ready; then takes no more, says GOAWAY to those it has,
@@ -115,13 +124,15 @@ impl Server {
     }
 
     fn admit(&self, socket: TcpStream, peer: SocketAddr, draining: watch::Receiver<bool>) {
-        let Ok(permit) = Arc::clone(&self.shared.connections).try_acquire_owned() else {
-            self.shared.stats.connections_turned_away.add(1);
+        let shared = Arc::clone(&self.shared);
+        let permit = Arc::clone(&shared.connections).try_acquire_owned().ok();
+        let Some(permit) = permit.zip(shared.clients_connections.take(peer.ip())) else {
+            shared.stats.connections_turned_away.inc();
             warn!(client = %peer, "too many connections");
             return;
         };
-        self.shared.stats.connections.add(1);
-        let (shared, acceptor) = (Arc::clone(&self.shared), self.acceptor.0.clone());
+        shared.stats.connections.inc();
+        let acceptor = TlsAcceptor::from(shared.identity.borrow().tls());
         self.shared.tasks.spawn(async move {
             match session::run(shared, acceptor, socket, peer, draining).await {
                 Ok(()) => debug!(client = %peer, "connection closed"),
@@ -132,6 +143,20 @@ impl Server {
     }
 }
 
+/// Changes a running [`Server`].
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Shared>);
+
+impl Handle {
+    /// Takes certificate, key and credentials over from `config`, and nothing else of it. New
+    /// connections see the new certificate, and every further request must show one of the new
+    /// credentials; open connections and tunnels go on.
+    pub fn reload(&self, config: Config) {
+        self.0.identity.send_replace(config.identity);
+        self.0.auth.send_replace(config.auth);
+    }
+}
+
 impl Shared {
     fn new(config: Config, local_addr: SocketAddr) -> Self {
         let mut policy = config.policy;
@@ -139,13 +164,16 @@ impl Shared {
             policy.deny_private();
         }
         Self {
-            auth: config.auth,
+            identity: watch::Sender::new(config.identity),
+            auth: watch::Sender::new(config.auth),
             policy,
             templates: config.templates,
             stats: Arc::default(),
             tasks: Tasks::default(),
             connections: Arc::new(Semaphore::new(permits(config.limits.connections))),
+            clients_connections: Clients::new(config.limits.connections_per_client),
             tunnels: Arc::new(Semaphore::new(permits(config.limits.tunnels))),
+            clients_tunnels: Clients::new(config.limits.tunnels_per_client),
             lookups: Semaphore::new(MAX_LOOKUPS),
             held: Arc::default(),
             limits: config.limits,
@@ -159,15 +187,6 @@ struct CutOnDrop(Arc<Shared>);
 impl Drop for CutOnDrop {
     fn drop(&mut self) {
         self.0.tasks.abort_all();
-    }
-}
-
-/// The TLS side of the listener; its configuration holds the key and prints nothing.
-struct Acceptor(TlsAcceptor);
-
-impl std::fmt::Debug for Acceptor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Acceptor").finish_non_exhaustive()
     }
 }
 

@@ -7,14 +7,15 @@ use http::header::{EXPECT, HeaderName, HeaderValue};
 use http::{Request, Response};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::info;
+use tracing::debug;
 
+use crate::access::Entry;
 use crate::client::{Gone, Receiver, Sender};
+use crate::clients::Share;
 use crate::credit::Lane;
 use crate::refusal::Refusal;
 use crate::request::{Protocol, Wish};
 use crate::serve::Shared;
-use crate::stats::OpenTunnel;
 use crate::{connect, connect_udp};
 
 /// The field that says that capsules follow (RFC 9297 §3.4).
@@ -24,12 +25,12 @@ const CAPSULE_PROTOCOL: HeaderName = HeaderName::from_static("capsule-protocol")
 pub(crate) struct Tunnel {
     pub(crate) shared: Arc<Shared>,
     pub(crate) lane: Arc<Lane>,
-    client: SocketAddr,
     pub(crate) wish: Wish,
     /// Whether the client wants to hear that its request has come (RFC 9110 §10.1.1).
     pub(crate) expects_continue: bool,
-    /// The server-wide limit counts these.
-    _permit: OwnedSemaphorePermit,
+    entry: Entry,
+    /// What counts against the limits, of the server and of the client.
+    _permit: (OwnedSemaphorePermit, Share),
 }
 
 /// The proxy's end of a tunnel.
@@ -46,33 +47,22 @@ impl Tunnel {
         client: SocketAddr,
         request: &Request<B>,
     ) -> Result<Self, Refusal> {
-        Self::try_admit(shared, lane, client, request).inspect_err(|refusal| {
-            shared.stats.requests_refused.add(1);
-            info!(%client, status = %refusal.status(), "request refused");
-        })
-    }
-
-    fn try_admit<B>(
-        shared: &Arc<Shared>,
-        lane: &Arc<Lane>,
-        client: SocketAddr,
-        request: &Request<B>,
-    ) -> Result<Self, Refusal> {
-        let protocol = Protocol::of(request);
-        if !shared.auth.allows(request.headers()) {
-            let by_origin = matches!(protocol, Ok(Protocol::ConnectTcp));
-            return Err(Refusal::unauthenticated(&shared.auth, by_origin));
+        let entry = Entry::new(client, request.method().as_str());
+        match wish(shared, request).and_then(|wish| Ok((wish, permit(shared, client)?))) {
+            Ok((wish, permit)) => Ok(Self {
+                shared: Arc::clone(shared),
+                lane: Arc::clone(lane),
+                entry: Entry::new(client, wish.protocol.name()),
+                wish,
+                expects_continue: expects_continue(request),
+                _permit: permit,
+            }),
+            Err(refusal) => {
+                shared.stats.refused(refusal.error());
+                entry.refused(request.uri(), &refusal);
+                Err(refusal)
+            }
         }
-        let wish = Wish::parse(protocol?, request, &shared.templates)?;
-        let permit = Arc::clone(&shared.tunnels).try_acquire_owned();
-        Ok(Self {
-            shared: Arc::clone(shared),
-            lane: Arc::clone(lane),
-            client,
-            wish,
-            expects_continue: expects_continue(request),
-            _permit: permit.map_err(|_| Refusal::overloaded())?,
-        })
     }
 
     /// Reaches the target.
@@ -84,8 +74,8 @@ impl Tunnel {
             connect::open(&self.shared, target).await.map(Socket::Tcp)
         };
         opened.inspect_err(|refusal| {
-            self.shared.stats.requests_refused.add(1);
-            info!(client = %self.client, %target, status = %refusal.status(), "{protocol} refused");
+            self.shared.stats.refused(refusal.error());
+            self.entry.refused(target, refusal);
         })
     }
 
@@ -100,18 +90,43 @@ impl Tunnel {
 
     /// Carries the tunnel to its end.
     pub(crate) async fn carry(self, socket: Socket, receiver: Receiver, sender: Sender) {
-        let (client, Wish { protocol, target }) = (self.client, self.wish.clone());
-        let stats = &self.shared.stats;
-        let opened = if protocol.is_udp() { &stats.udp_tunnels } else { &stats.tcp_tunnels };
-        opened.add(1);
-        info!(%client, %target, "{protocol}");
-        let _open = OpenTunnel(Arc::clone(stats));
-        let end = match socket {
+        let Wish { protocol, target } = &self.wish;
+        debug!(%target, "{} opened", protocol.name());
+        let open = self.shared.stats.opened(*protocol);
+        let ended = match socket {
             Socket::Tcp(socket) => connect::carry(&self, socket, receiver, sender).await,
             Socket::Udp(socket) => connect_udp::carry(&self, socket, receiver, sender).await,
         };
-        info!(%client, %target, ?end, "tunnel ended");
+        drop(open);
+        self.entry.ended(target, &ended);
     }
+}
+
+/// What a request asks for, if its client may ask.
+fn wish<B>(shared: &Shared, request: &Request<B>) -> Result<Wish, Refusal> {
+    let protocol = Protocol::of(request);
+    let auth = shared.auth.borrow();
+    if !auth.allows(request.headers()) {
+        let by_origin = matches!(protocol, Ok(Protocol::ConnectTcp));
+        return Err(Refusal::unauthenticated(&auth, by_origin));
+    }
+    Wish::parse(protocol?, request, &shared.templates)
+}
+
+fn permit(shared: &Shared, client: SocketAddr) -> Result<(OwnedSemaphorePermit, Share), Refusal> {
+    let share = shared.clients_tunnels.take(client.ip()).ok_or_else(Refusal::too_many)?;
+    let permit = Arc::clone(&shared.tunnels).try_acquire_owned();
+    Ok((permit.map_err(|_| Refusal::overloaded())?, share))
+}
+
+/// What there is to say of a tunnel that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) end: End,
+    /// Payload bytes that the target has taken.
+    pub(crate) up: u64,
+    /// Payload bytes that the target has sent.
+    pub(crate) down: u64,
 }
 
 /// How a tunnel ended.

@@ -129,6 +129,36 @@ async fn requests_that_are_no_tunnel_are_told_so() {
 }
 
 #[tokio::test]
+async fn the_policy_looks_at_ports_too() {
+    let (open, closed) = (echo("127.0.0.1:0").await, echo("127.0.0.1:0").await);
+    let deny = format!("*:{}", closed.port()).parse().unwrap();
+    let proxy = Proxy::start(config().deny(deny)).await;
+    let mut client = proxy.client().await;
+    client.tunnel(open).await;
+    let denied = (403, cause("destination_ip_prohibited"));
+    assert_eq!(client.connect(closed).await.refusal().await, denied);
+    assert_eq!(
+        client.connect(format!("localhost:{}", closed.port())).await.refusal().await,
+        denied
+    );
+}
+
+#[tokio::test]
+async fn a_client_with_all_its_tunnels_is_told_so() {
+    let proxy = Proxy::start(config().max_tunnels_per_client(1)).await;
+    let target = echo("127.0.0.1:0").await;
+    let mut first = proxy.client().await.tunnel(target).await;
+    let mut another = proxy.client().await;
+    let answer = another.connect(target).await;
+    assert_eq!(answer.head.headers()["retry-after"], "1");
+    assert_eq!(answer.refusal().await, (429, cause("connection_limit_reached")));
+    first.finish();
+    soon(first.read_to_end()).await.unwrap();
+    until(|| proxy.stats.open_tunnels() == 0).await;
+    another.tunnel(target).await;
+}
+
+#[tokio::test]
 async fn too_many_tunnels_are_told_to_come_again() {
     let proxy = Proxy::start(config().max_tunnels(1)).await;
     let mut client = proxy.client().await;

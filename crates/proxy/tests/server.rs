@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::{Proxy, config, echo, listen, soon, until};
+use pseudotcp_proxy::MetricsServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -71,6 +72,73 @@ async fn connections_beyond_the_limit_are_turned_away() {
     let _ = soon(second.read_to_end(&mut Vec::new())).await;
     assert_eq!(proxy.stats.connections_turned_away(), 1);
     drop(client);
+}
+
+#[tokio::test]
+async fn connections_beyond_a_clients_limit_are_turned_away() {
+    let proxy = Proxy::start(config().max_connections_per_client(1)).await;
+    let client = proxy.client().await;
+    let mut second = TcpStream::connect(proxy.address).await.unwrap();
+    let _ = soon(second.read_to_end(&mut Vec::new())).await;
+    assert_eq!(proxy.stats.connections_turned_away(), 1);
+    client.driver.abort();
+    drop(client.requests);
+    soon(async { while proxy.tls(&[b"h2"]).await.is_err() {} }).await;
+}
+
+#[tokio::test]
+async fn a_reload_changes_certificate_and_credentials_under_open_tunnels() {
+    let mut proxy = Proxy::start(config()).await;
+    let mut client = proxy.client().await;
+    let mut tunnel = client.tunnel(echo("127.0.0.1:0").await).await;
+    let next = config().bearer("token-2").unwrap();
+    let certificate = next.certificate_der().to_vec();
+    proxy.handle.reload(next);
+    soon(proxy.tls(&[b"h2"])).await.expect_err("another certificate");
+    proxy.certificate = certificate.into();
+    soon(proxy.tls(&[b"h2"])).await.unwrap();
+    tunnel.write_static(b"still open").await;
+    assert_eq!(tunnel.read_exact(10).await, b"still open");
+    assert_eq!(client.connect("127.0.0.1:1").await.refusal().await.0, 407);
+}
+
+#[tokio::test]
+async fn the_counters_are_there_for_prometheus() {
+    let proxy = Proxy::start(config()).await;
+    let metrics = MetricsServer::bind(&proxy.stats, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = metrics.local_addr();
+    let serving = tokio::spawn(metrics.serve());
+    let mut client = proxy.client().await;
+    let mut tunnel = client.tunnel(echo("127.0.0.1:0").await).await;
+    tunnel.write_static(b"hello").await;
+    assert_eq!(tunnel.read_exact(5).await, b"hello");
+    client.connect("127.0.0.1:0").await.refusal().await;
+    let ask = async |request: &str| {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        soon(socket.read_to_string(&mut answer)).await.unwrap();
+        answer
+    };
+    let scrape = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+    // What the target sent is counted when the client has it, or a moment later.
+    until(|| proxy.stats.bytes_from_targets() == 5).await;
+    let answer = ask(scrape).await;
+    assert!(answer.contains("content-type: application/openmetrics-text"), "{answer}");
+    for line in [
+        "pseudotcp_proxy_tunnels_total{protocol=\"CONNECT\"} 1",
+        "pseudotcp_proxy_open_tunnels 1",
+        "pseudotcp_proxy_refusals_total{error=\"http_request_error\"} 1",
+        "pseudotcp_proxy_connections_total 1",
+        "pseudotcp_proxy_bytes_from_targets_total 5",
+        "# EOF",
+    ] {
+        assert!(answer.lines().any(|printed| printed == line), "{line} in {answer}");
+    }
+    assert!(ask(&scrape.replace("/metrics", "/")).await.starts_with("HTTP/1.1 404 "));
+    assert!(ask(&scrape.replace("GET", "POST")).await.starts_with("HTTP/1.1 405 "));
+    assert!(ask("nonsense\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+    serving.abort();
 }
 
 #[tokio::test]

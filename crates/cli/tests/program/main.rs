@@ -3,6 +3,7 @@
 
 mod errors;
 mod help;
+mod service;
 mod signals;
 mod support;
 mod tun_fd;

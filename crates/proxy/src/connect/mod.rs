@@ -20,7 +20,7 @@ use crate::client::{Receiver, Sender};
 use crate::refusal::Refusal;
 use crate::resolve::resolve;
 use crate::serve::Shared;
-use crate::tunnel::{End, Tunnel};
+use crate::tunnel::{Ended, Tunnel};
 
 use self::dial::dial;
 use self::relay::Relay;
@@ -39,6 +39,6 @@ pub(crate) async fn carry(
     socket: TcpStream,
     receiver: Receiver,
     sender: Sender,
-) -> End {
+) -> Ended {
     Relay::new(tunnel, receiver, sender).run(socket).await
 }

@@ -18,7 +18,7 @@ use crate::connect::upload::Upload;
 use crate::idle::IdleTimer;
 use crate::request::Protocol;
 use crate::serve::Shared;
-use crate::tunnel::{End, Tunnel};
+use crate::tunnel::{End, Ended, Tunnel};
 
 /// How long the client may take for what the target said before its reset.
 const LAST_WORDS: Duration = Duration::from_secs(30);
@@ -48,7 +48,7 @@ impl Relay {
     }
 
     /// Runs to the end, and tells both sides which one it was.
-    pub(crate) async fn run(mut self, socket: TcpStream) -> End {
+    pub(crate) async fn run(mut self, socket: TcpStream) -> Ended {
         let mut target = Target { socket, clean: false };
         let end = {
             let mut reset = pin!(target.socket.ready(Interest::ERROR));
@@ -67,7 +67,7 @@ impl Relay {
             End::Idle => outbox.reset(Reason::CANCEL),
             End::ClientGone => {}
         }
-        end
+        Ended { end, up: self.upload.written() as u64, down: self.download.read() as u64 }
     }
 
     fn poll(
@@ -130,8 +130,8 @@ impl Relay {
         let (up, down) = (self.upload.written() - before.0, self.download.read() - before.1);
         if up + down > 0 {
             self.idle.touch();
-            self.shared.stats.bytes_to_targets.add(up);
-            self.shared.stats.bytes_from_targets.add(down);
+            self.shared.stats.bytes_to_targets.inc_by(up as u64);
+            self.shared.stats.bytes_from_targets.inc_by(down as u64);
         }
     }
 }

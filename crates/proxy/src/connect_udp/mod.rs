@@ -12,7 +12,7 @@ use crate::client::{Receiver, Sender};
 use crate::refusal::Refusal;
 use crate::resolve::resolve;
 use crate::serve::Shared;
-use crate::tunnel::{End, Tunnel};
+use crate::tunnel::{Ended, Tunnel};
 
 use self::relay::UdpRelay;
 
@@ -34,7 +34,7 @@ pub(crate) async fn carry(
     socket: UdpSocket,
     receiver: Receiver,
     sender: Sender,
-) -> End {
+) -> Ended {
     UdpRelay::new(tunnel, receiver, sender).run(socket).await
 }
 

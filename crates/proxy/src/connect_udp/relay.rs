@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::client::{Outbox, Receiver, Sender};
 use crate::idle::IdleTimer;
 use crate::serve::Shared;
-use crate::tunnel::{End, Tunnel};
+use crate::tunnel::{End, Ended, Tunnel};
 
 /// How long answers may still come after the client's `END_STREAM`, counted from the last one.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -37,6 +37,8 @@ pub(crate) struct UdpRelay {
     upload: Upload,
     download: Download,
     idle: IdleTimer,
+    /// Bytes to the target and from it.
+    moved: (u64, u64),
     shared: Arc<Shared>,
 }
 
@@ -48,12 +50,13 @@ impl UdpRelay {
             upload: Upload::new(receiver, format),
             download: Download::new(sender, format),
             idle: IdleTimer::new(shared.limits.udp_idle),
+            moved: (0, 0),
             shared,
         }
     }
 
     /// Runs to the end, and tells the client which one it was.
-    pub(crate) async fn run(mut self, socket: UdpSocket) -> End {
+    pub(crate) async fn run(mut self, socket: UdpSocket) -> Ended {
         let end = tokio::select! {
             end = poll_fn(|cx| self.poll(cx, &socket)) => end,
             () = unreachable(&socket) => End::TargetGone,
@@ -68,7 +71,8 @@ impl UdpRelay {
             End::Malformed | End::Truncated => outbox.reset(Reason::PROTOCOL_ERROR),
             End::ClientGone => {}
         }
-        end
+        let (up, down) = self.moved;
+        Ended { end, up, down }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, socket: &UdpSocket) -> Poll<End> {
@@ -93,11 +97,12 @@ impl UdpRelay {
         let stats = &self.shared.stats;
         if up.datagrams + down.datagrams > 0 {
             self.idle.touch();
-            stats.bytes_to_targets.add(up.bytes);
-            stats.bytes_from_targets.add(down.bytes);
+            stats.bytes_to_targets.inc_by(up.bytes);
+            stats.bytes_from_targets.inc_by(down.bytes);
+            self.moved = (self.moved.0 + up.bytes, self.moved.1 + down.bytes);
         }
         if up.dropped > 0 {
-            stats.datagrams_dropped.add(up.dropped);
+            stats.datagrams_dropped.inc_by(up.dropped);
         }
     }
 }
@@ -105,15 +110,15 @@ impl UdpRelay {
 /// What was moved since it was last looked at.
 #[derive(Default)]
 struct Tally {
-    datagrams: usize,
-    bytes: usize,
-    dropped: usize,
+    datagrams: u64,
+    bytes: u64,
+    dropped: u64,
 }
 
 impl Tally {
     fn count(&mut self, bytes: usize) {
         self.datagrams += 1;
-        self.bytes += bytes;
+        self.bytes += bytes as u64;
     }
 }
 

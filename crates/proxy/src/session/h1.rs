@@ -16,9 +16,9 @@ use tokio::time::timeout;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use crate::client::{Io, Line};
+use crate::head::{self, Head};
 use crate::refusal::Refusal;
 use crate::session::Client;
-use crate::session::head::{self, Head};
 use crate::tunnel::Tunnel;
 
 /// How long a client is listened to that we have told the end.

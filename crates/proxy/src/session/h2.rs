@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::client::{Data, Io, Receiver, Sender};
+use crate::head::MAX_HEAD;
 use crate::serve::Shared;
-use crate::session::{Client, MAX_HEAD};
+use crate::session::Client;
 use crate::tunnel::Tunnel;
 
 /// How many bytes of frames leave together at the most.

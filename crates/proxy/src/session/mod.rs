@@ -2,7 +2,6 @@
 
 mod h1;
 mod h2;
-mod head;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,9 +21,6 @@ use crate::serve::Shared;
 /// What the kernel holds unsent before it says that the socket is full: enough to fill the line,
 /// little enough that a new frame does not wait behind much.
 const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
-
-/// The most bytes of a request's head; a credential may be long.
-const MAX_HEAD: usize = 16 * 1024;
 
 /// What all requests of a connection have in common.
 struct Client {
@@ -63,7 +59,9 @@ impl Client {
     ) -> Result<T, Source> {
         let done = timeout(self.shared.limits.handshake_timeout, step).await;
         let done = done.unwrap_or_else(|elapsed| Err(elapsed.into()));
-        done.inspect_err(|_| self.shared.stats.handshakes_failed.add(1))
+        done.inspect_err(|_| {
+            self.shared.stats.handshakes_failed.inc();
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use h2::client::SendRequest;
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
 use http::{Method, Request, Response, StatusCode};
-use pseudotcp_proxy::{Config, Server, Stats};
+use pseudotcp_proxy::{Config, Handle, Server, Stats};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -48,17 +48,18 @@ pub(crate) struct Proxy {
     pub(crate) stats: Arc<Stats>,
     pub(crate) stop: Option<oneshot::Sender<()>>,
     pub(crate) serving: JoinHandle<()>,
-    certificate: CertificateDer<'static>,
+    pub(crate) handle: Handle,
+    pub(crate) certificate: CertificateDer<'static>,
 }
 
 impl Proxy {
     pub(crate) async fn start(config: Config) -> Self {
         let certificate = CertificateDer::from(config.certificate_der().to_vec());
         let server = Server::bind(config, "127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let (address, stats) = (server.local_addr(), server.stats());
+        let (address, stats, handle) = (server.local_addr(), server.stats(), server.handle());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
-        Self { address, stats, stop: Some(stop), serving, certificate }
+        Self { address, stats, stop: Some(stop), serving, handle, certificate }
     }
 
     pub(crate) async fn tls(&self, protocols: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {

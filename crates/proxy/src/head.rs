@@ -10,21 +10,23 @@ use httparse::Status;
 
 use crate::refusal::Refusal;
 use crate::request::Protocol;
-use crate::session::MAX_HEAD;
+
+/// The most bytes of a request's head; a credential may be long.
+pub(crate) const MAX_HEAD: usize = 16 * 1024;
 
 /// The most fields of a head.
 const MAX_FIELDS: usize = 64;
 
 /// A request in the terms of HTTP/2: an Upgrade has become an extended CONNECT.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) request: Request<()>,
+pub(crate) struct Head {
+    pub(crate) request: Request<()>,
     /// Whether another request may follow where this one is refused.
-    pub(super) keep_alive: bool,
+    pub(crate) keep_alive: bool,
 }
 
 /// The head at the front of `bytes` and its length; `None` while there is not all of it.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Refusal> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut fields);
     match head.parse(bytes) {
@@ -130,7 +132,7 @@ fn resource(target: &str, headers: &HeaderMap) -> Option<Uri> {
 }
 
 /// An answer that opens a tunnel: 101 to an Upgrade (RFC 9298 §3.3), 200 to a method.
-pub(super) fn accepted(response: &Response<()>, protocol: Protocol) -> String {
+pub(crate) fn accepted(response: &Response<()>, protocol: Protocol) -> String {
     match protocol.upgrade() {
         Some(token) => {
             let upgrade = format!("connection: upgrade\r\nupgrade: {token}\r\n");
@@ -141,10 +143,16 @@ pub(super) fn accepted(response: &Response<()>, protocol: Protocol) -> String {
 }
 
 /// An answer that opens nothing.
-pub(super) fn refused(response: &Response<()>, keep_alive: bool) -> String {
+pub(crate) fn refused(response: &Response<()>, keep_alive: bool) -> String {
     let connection = if keep_alive { "keep-alive" } else { "close" };
     let rest = format!("content-length: 0\r\nconnection: {connection}\r\n");
     written(&response.status().to_string(), response.headers(), &rest)
+}
+
+/// An answer with a body, which is the last on its connection.
+pub(crate) fn with_body(headers: &HeaderMap, body: &str) -> String {
+    let rest = format!("content-length: {}\r\nconnection: close\r\n", body.len());
+    written("200 OK", headers, &rest) + body
 }
 
 fn written(status: &str, headers: &HeaderMap, rest: &str) -> String {
