@@ -65,6 +65,41 @@ async fn bytes_go_both_ways_and_both_ends_close() {
     }
 }
 
+/// A stack that answers SYNs before the target has, and a target 2.5 s away.
+fn early_lab(script: Script) -> (Lab<Stack>, Mock) {
+    let mock = Mock::new(script.with_latency(Duration::from_millis(2_500)));
+    let config = Config::default().early_accept(true);
+    let stack = Stack::new(config, Arc::new(mock.clone())).unwrap();
+    (Lab::new(stack), mock)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_early_answer_lets_the_app_send_ahead_even_to_its_end() {
+    let (mut lab, mock) = early_lab(Script::echo());
+    let (start, flow) = (now(), lab.connect(TARGET));
+    lab.until_state(flow, TcpState::Established).await;
+    lab.send(flow, b"ahead").await;
+    lab.host.borrow_mut().close(flow);
+    lab.until(|host| host.state(flow) == TcpState::FinWait2).await;
+    assert!(now() - start < Duration::from_millis(100), "{:?}", now() - start);
+    assert_eq!(lab.recv(flow, 5).await, b"ahead");
+    lab.until(|host| is_over(host, flow)).await;
+    lab.pass(Duration::from_millis(10)).await;
+    let ends = mock.take_ends();
+    assert_eq!((ends.len(), ends[0].ending, ends[0].received), (1, Ending::Finished, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_early_answer_is_taken_back_when_the_target_refuses() {
+    let (mut lab, _) = early_lab(Script::fail(|| OpenError::Refused));
+    let flow = lab.connect(TARGET);
+    lab.until_state(flow, TcpState::Established).await;
+    lab.send(flow, b"ahead").await;
+    lab.until_state(flow, TcpState::Closed).await;
+    lab.pass(Duration::from_millis(10)).await;
+    assert_eq!(lab.port.tcp_flow_count(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_syn_ack_waits_for_the_target() {
     let (mut lab, _) = lab(Script::echo().with_latency(Duration::from_millis(2_500)));

@@ -33,6 +33,7 @@ pub struct Config {
     pub(crate) ack_delay: Duration,
     pub(crate) ecn: bool,
     pub(crate) keep_alive: Option<Duration>,
+    pub(crate) early_accept: bool,
 }
 
 /// Who may slow a flow down besides the app, by its window.
@@ -63,6 +64,7 @@ impl Default for Config {
             ack_delay: Duration::from_millis(4),
             ecn: true,
             keep_alive: None,
+            early_accept: false,
         }
     }
 }
@@ -113,7 +115,10 @@ impl Config {
         self
     }
 
-    /// The most flows at once (default 65,536). Beyond it SYNs are dropped and counted.
+    /// The most flows at once (default 65,536). Beyond it a new one takes the place of one that is
+    /// idle, which ends by RST ([`CloseCause::Evicted`](crate::CloseCause::Evicted)): of the 256
+    /// whose timers come next, the one silent for longest, 10 seconds at least. Where none is idle
+    /// the SYN is dropped silently, so that the app tries again, and counted.
     #[must_use]
     pub fn max_flows(mut self, flows: u32) -> Self {
         self.max_flows = flows.max(1);
@@ -184,6 +189,16 @@ impl Config {
     #[must_use]
     pub fn keep_alive(mut self, after: Option<Duration>) -> Self {
         self.keep_alive = after.map(|after| after.clamp(Duration::from_secs(1), FOREVER));
+        self
+    }
+
+    /// Whether SYN-ACK leaves before the far side has answered (default: it does not). Apps send
+    /// their first data one round trip of the tunnel sooner, and every port looks open: a refusal
+    /// is then RST. [`Event::Opening`](crate::Event::Opening) comes all the same, and has to be
+    /// answered in time by the owner, as [`Event::Expired`](crate::Event::Expired) does not come.
+    #[must_use]
+    pub fn early_accept(mut self, early: bool) -> Self {
+        self.early_accept = early;
         self
     }
 

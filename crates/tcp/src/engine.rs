@@ -1,4 +1,5 @@
 mod admission;
+mod eviction;
 mod settle;
 
 use std::collections::VecDeque;
@@ -12,6 +13,7 @@ use crate::clock::{Clock, Time};
 use crate::context::{Context, Outbox};
 use crate::flow::{Arrival, Flow};
 use crate::isn::{IsnGenerator, KeyedHash, Purpose};
+use crate::refusals::Refusals;
 use crate::segment::Segment;
 use crate::table::Table;
 use crate::time_wait::TimeWait;
@@ -40,6 +42,7 @@ pub struct Engine {
     isn: IsnGenerator,
     table: Table,
     time_wait: TimeWait,
+    refusals: Refusals,
     timers: TimerQueue<Time>,
     /// Slots of flows that may have to send something.
     dirty: VecDeque<u32>,
@@ -61,7 +64,8 @@ impl Engine {
             clock: Clock::default(),
             isn: IsnGenerator::new(secret),
             table: Table::new(hash.clone()),
-            time_wait: TimeWait::new(hash),
+            time_wait: TimeWait::new(hash.clone()),
+            refusals: Refusals::new(hash),
             timers: TimerQueue::default(),
             dirty: VecDeque::new(),
             starved: VecDeque::new(),
@@ -118,14 +122,26 @@ impl Engine {
         }
     }
 
-    /// The far side is open: the held SYN is answered with SYN-ACK.
+    /// The far side is open: the held SYN is answered with SYN-ACK, if that has not left by
+    /// [`Config::early_accept`].
     pub fn accept(&mut self, now: Instant, id: FlowId) {
         self.command(now, id, |flow, _| flow.accept());
     }
 
-    /// The far side cannot be opened: the held SYN is answered as `refusal` says.
+    /// The far side cannot be opened: the held SYN is answered as `refusal` says, and so is the same
+    /// SYN for 1.5 s after. Where SYN-ACK has left by [`Config::early_accept`] the answer is RST.
     pub fn refuse(&mut self, now: Instant, id: FlowId, refusal: Refusal) {
-        self.command(now, id, |flow, cx| flow.refuse(cx, refusal));
+        let held = self.command(now, id, |flow, cx| {
+            let held = flow.held_syn();
+            flow.refuse(cx, refusal);
+            held
+        });
+        if let Some((key, isn)) = held.flatten()
+            && !matches!(refusal, Refusal::Later { .. })
+        {
+            let now = self.clock.time(now);
+            self.refusals.remember(now, key, isn, refusal);
+        }
     }
 
     /// The next bytes of the app, at most `max` of them and in one piece; `None` when none wait.

@@ -38,7 +38,8 @@
 //!
 //! What holds at any time, whatever the apps send:
 //!
-//! * A SYN is answered only by [`accept`](Engine::accept) or [`refuse`](Engine::refuse).
+//! * A SYN is answered only by [`accept`](Engine::accept) or [`refuse`](Engine::refuse), unless
+//!   [`Config::early_accept`] says otherwise.
 //! * Only bytes that the flow's bounded buffer holds are acknowledged, so an owner that does not
 //!   [`read`](Engine::read) closes the app's window after one buffer.
 //! * Nothing is sent past the app's window; what was sent is kept until it is acknowledged.
@@ -70,6 +71,7 @@ mod event;
 mod flow;
 mod id;
 mod isn;
+mod refusals;
 mod reply;
 mod rtt;
 mod segment;

@@ -56,7 +56,9 @@ pub struct Stats {
     pub cancelled: u64,
     /// SYNs dropped because too many flows were opening.
     pub backlog_overflows: u64,
-    /// SYNs dropped because the flow table was full.
+    /// Idle flows that made room for new ones.
+    pub evicted: u64,
+    /// SYNs dropped because the flow table was full, and no flow idle.
     pub table_overflows: u64,
     /// Flows that timed out.
     pub timed_out: u64,

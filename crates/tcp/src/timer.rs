@@ -35,10 +35,15 @@ impl<T: Copy + Ord> TimerQueue<T> {
         self.deadlines.first().copied()
     }
 
+    /// Takes the slot with the earliest deadline.
+    pub(crate) fn pop_first(&mut self) -> Option<u32> {
+        self.deadlines.pop_first().map(|(_, slot)| slot)
+    }
+
     /// Takes the earliest slot that is due.
     pub(crate) fn pop_due(&mut self, now: T) -> Option<u32> {
         self.first().filter(|&(deadline, _)| deadline <= now)?;
-        self.deadlines.pop_first().map(|(_, slot)| slot)
+        self.pop_first()
     }
 }
 

@@ -64,6 +64,14 @@ impl Config {
         self
     }
 
+    /// Sets whether apps hear that they are connected before the proxy has answered (default: they
+    /// do not). It saves a round trip to the proxy, and a refusal is then a reset.
+    #[must_use]
+    pub fn early_accept(mut self, early: bool) -> Self {
+        self.tcp = self.tcp.early_accept(early);
+        self
+    }
+
     /// Sets how refused TCP opens are told (default: by the ICMP error that names the cause).
     #[must_use]
     pub fn tcp_refusal(mut self, style: TcpRefusalStyle) -> Self {

@@ -27,6 +27,8 @@ struct Flow {
     waker: Arc<FlowWaker>,
     /// When the first open started: those after a silence get what is left of its time.
     since: Instant,
+    /// The app has sent its last byte.
+    finished: bool,
     stage: Stage,
 }
 
@@ -79,7 +81,7 @@ impl TcpSide {
                 Event::Opening { id, flow } => self.open(now, id, &flow, shared),
                 Event::Readable { id } => self.update(id, |open| open.readable = true),
                 Event::Writable { id } => self.update(id, |_| {}),
-                Event::Finished { id } => self.update(id, OpenFlow::finish),
+                Event::Finished { id } => self.finish(id),
                 Event::Expired { id } => self.expire(now, id, shared),
                 Event::Closed { id, cause } => self.close(id, cause),
             }
@@ -97,7 +99,7 @@ impl TcpSide {
         let Some(flow) = self.flows.get_mut(&id) else { return };
         match result {
             Ok(tunnel) => {
-                flow.stage = Stage::Open(OpenFlow::new(tunnel));
+                flow.stage = Stage::Open(OpenFlow::new(tunnel, flow.finished));
                 flow.waker.schedule();
                 self.engine.accept(now, id);
             }
@@ -139,7 +141,15 @@ impl TcpSide {
             shared.opens.start(async move { Opened::Tcp(id, transport.open_tcp(request).await) });
         let stage = Stage::Opening { open, app: flow.source().ip() };
         let waker = FlowWaker::new(Token::Tcp(id), &shared.ready);
-        self.flows.insert(id, Flow { waker, since, stage });
+        self.flows.insert(id, Flow { waker, since, finished: false, stage });
+    }
+
+    /// The app has sent its last byte; with an early answer perhaps before the tunnel is open.
+    fn finish(&mut self, id: FlowId) {
+        if let Some(flow) = self.flows.get_mut(&id) {
+            flow.finished = true;
+        }
+        self.update(id, OpenFlow::finish);
     }
 
     /// Changes an open flow and queues it.
@@ -197,8 +207,10 @@ struct Pump<'a, 'w> {
 }
 
 impl OpenFlow {
-    fn new(tunnel: ByteTunnel) -> Self {
-        Self { tunnel, up: Up::Open, readable: false, unflushed: false, down_open: true }
+    fn new(tunnel: ByteTunnel, finished: bool) -> Self {
+        let up = if finished { Up::Finishing } else { Up::Open };
+        // With an early answer bytes may wait; to look for none costs nothing.
+        Self { tunnel, up, readable: true, unflushed: false, down_open: true }
     }
 
     fn finish(&mut self) {

@@ -3,9 +3,9 @@ use pseudotcp_packet::{Packet, Quote, SeqNumber, TcpFlags};
 use super::Engine;
 use crate::clock::Time;
 use crate::flow::Flow;
-use crate::reply;
 use crate::segment::Segment;
 use crate::time_wait::Verdict;
+use crate::{refusals, reply};
 
 /// The most events that wait unread before new flows are turned away.
 const MAX_EVENTS: usize = 65_536;
@@ -20,7 +20,13 @@ impl Engine {
             Verdict::Answer(answer) => self.split(now).1.reply(answer),
             Verdict::Ignore => self.stats.dropped += 1,
             Verdict::Reopen(beyond) => self.admit(now, packet, segment, Some(beyond)),
-            Verdict::Unknown if segment.is_opening() => self.admit(now, packet, segment, None),
+            Verdict::Unknown if segment.is_opening() => {
+                match self.refusals.on_syn(now, packet, segment) {
+                    refusals::Verdict::Answer(again) => self.split(now).1.reply(again),
+                    refusals::Verdict::Ignore => self.stats.dropped += 1,
+                    refusals::Verdict::Unknown => self.admit(now, packet, segment, None),
+                }
+            }
             Verdict::Unknown => self.reject(now, segment),
         }
     }
@@ -45,7 +51,7 @@ impl Engine {
         } else if self.opening >= self.config.backlog || self.outbox.events.len() >= MAX_EVENTS {
             // Silence: the app's next SYN may find room.
             self.stats.backlog_overflows += 1;
-        } else if self.table.len() >= self.config.max_flows as usize {
+        } else if self.table.len() >= self.config.max_flows as usize && !self.evict(now) {
             self.stats.table_overflows += 1;
         } else {
             self.open(now, packet, syn, beyond);
@@ -60,6 +66,11 @@ impl Engine {
         let opened =
             table.insert(|id| Flow::open(id, &mut cx, syn, Quote::of(packet), (start, offset)));
         if let Some(slot) = opened {
+            if self.config.early_accept
+                && let Some(flow) = self.table.get_mut(slot)
+            {
+                flow.accept_early();
+            }
             self.settle(now, slot);
         }
     }

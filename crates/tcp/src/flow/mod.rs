@@ -17,6 +17,8 @@ mod send;
 pub(crate) mod state;
 mod transmit;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use pseudotcp_packet::{FlowKey, SeqNumber, TcpOptions};
 
@@ -49,6 +51,8 @@ pub(crate) struct Flow {
     ecn: EcnState,
     /// Keep-alives without an answer.
     keep_alives: u8,
+    /// SYN-ACK was sent before the far side has answered.
+    early: bool,
     /// The held SYN, until the handshake is complete.
     opening: Option<Box<Opening>>,
     last_heard: Time,
@@ -113,6 +117,17 @@ impl Flow {
 
     pub(crate) fn state(&self) -> State {
         self.state
+    }
+
+    /// The app or the far side has yet to answer.
+    pub(crate) fn is_opening(&self) -> bool {
+        self.state.is_opening() || self.early
+    }
+
+    /// How long nothing has happened, where nothing is to be done either.
+    pub(crate) fn idle_for(&self, now: Time) -> Option<Duration> {
+        let waits = self.is_opening() || self.receiver.buffered() > 0 || !self.sender.is_idle();
+        (!waits && !self.state.is_terminal()).then(|| now.since(self.last_heard))
     }
 
     /// The handshake was completed.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use pseudotcp_packet::{Quote, SeqNumber, TcpFlags, Unreachable};
+use pseudotcp_packet::{FlowKey, Quote, SeqNumber, TcpFlags, Unreachable};
 
 use super::ecn::EcnState;
 use super::receive::Receiver;
@@ -81,6 +81,7 @@ impl Flow {
             sack: selective,
             ecn: EcnState::new(syn, config.ecn, start),
             keep_alives: 0,
+            early: false,
             opening: Some(Box::new(Opening {
                 quote,
                 deadline: cx.now + config.open_deadline,
@@ -96,8 +97,20 @@ impl Flow {
         }
     }
 
+    /// SYN-ACK leaves before the far side has answered.
+    pub(crate) fn accept_early(&mut self) {
+        self.accept();
+        self.early = true;
+    }
+
+    /// The number of the SYN that is held.
+    pub(crate) fn held_syn(&self) -> Option<(FlowKey, SeqNumber)> {
+        self.state.is_held().then(|| (self.key, self.receiver.next().advance(u32::MAX)))
+    }
+
     /// The far side is open.
     pub(crate) fn accept(&mut self) {
+        self.early = false;
         if self.step(Step::Accept) {
             if let Some(opening) = &mut self.opening {
                 opening.unanswered = false;
@@ -110,6 +123,10 @@ impl Flow {
 
     /// The far side cannot be opened.
     pub(crate) fn refuse(&mut self, cx: &mut Context<'_>, refusal: Refusal) {
+        if self.early {
+            // The app believes that it is connected: only RST tells it otherwise.
+            return self.abort(cx, CloseCause::Refused);
+        }
         if !self.state.is_held() {
             return;
         }
