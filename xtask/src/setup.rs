@@ -14,6 +14,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("dig", "dnsutils"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
+    ("nmap", "nmap"),
+    ("ping", "iputils-ping"),
+    ("scapy", "python3-scapy"),
+    ("traceroute", "traceroute"),
     ("tshark", "tshark"),
 ];
 

@@ -90,6 +90,30 @@ fn iperf(kind: Kind) {
     }
 }
 
+/// Datagrams both ways, as few as any machine can carry.
+#[test]
+fn iperf_with_datagrams_through_our_proxy() {
+    if !need::met(&[IPERF]) {
+        return;
+    }
+    let lab = Lab::new();
+    let mut server = lab.server.command("iperf3");
+    server.args(["--server", "--forceflush"]);
+    let server = Process::start("iperf3", server);
+    server.wait_line("Server listening");
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let _client = client::up(&lab, &[]);
+    for (host, arguments) in SERVERS.iter().zip([&[][..], &["--reverse"]]) {
+        let mut iperf = lab.client.command("iperf3");
+        iperf.args(["--client", host, "--udp", "--bitrate", "2M", "--length", "1200"]);
+        iperf.args(["--time", "1", "--json"]).args(arguments);
+        let report: serde_json::Value = serde_json::from_str(&output(&mut iperf)).expect("JSON");
+        let count = |name: &str| report["end"]["sum"][name].as_u64().expect("a count");
+        let (sent, lost) = (count("packets"), count("lost_packets"));
+        assert!(sent > 50 && lost < sent / 2, "iperf3 {arguments:?}: {lost} of {sent} lost");
+    }
+}
+
 fn dig(kind: Kind) {
     let lab = Lab::new();
     lab.serve_datagrams();

@@ -8,4 +8,5 @@ mod demo;
 mod errors;
 mod kernels;
 mod lifecycle;
+mod network;
 mod outage;
