@@ -30,7 +30,7 @@ impl Target {
 
     /// The target that an untrusted host and port name: an IP literal without brackets or zone, or
     /// a plausible host name; a decimal port from 1 to 65,535.
-    pub(crate) fn from_parts(host: &str, port: &str) -> Result<Self, InvalidTarget> {
+    pub fn from_parts(host: &str, port: &str) -> Result<Self, InvalidTarget> {
         // `parse` alone would take a sign.
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
         let port = port.parse().ok().filter(|port| digits && *port != 0).ok_or(InvalidTarget)?;

@@ -8,8 +8,6 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::template::parse_port;
-
 /// Ranges that are not the public Internet (RFC 6890 and its registries): private, shared,
 /// link-local, loopback, benchmarking and reserved addresses.
 const PRIVATE: &[&str] = &[
@@ -121,6 +119,12 @@ fn parse_ports(text: &str) -> Option<RangeInclusive<u16>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (parse_port(first)?, parse_port(last)?);
     (first <= last).then_some(first..=last)
+}
+
+/// A port in decimal digits, 1 to 65,535.
+fn parse_port(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port != 0)
 }
 
 /// The rules, in the order of their force: never, private, allowed, denied.

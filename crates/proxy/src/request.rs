@@ -7,7 +7,7 @@ use pseudotcp_masque::Target;
 use pseudotcp_masque::datagram::Format;
 
 use crate::refusal::Refusal;
-use crate::template::{PathError, PathTemplate, Templates, parse_host, parse_port};
+use crate::template::{PathError, PathTemplate, Templates};
 
 /// The ways in which a tunnel is asked for, and what it then carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,14 +112,7 @@ fn is_known_method(method: &Method) -> bool {
 /// RFC 9113 §8.5: `:authority` holds host and port, and neither may be missing.
 fn parse_authority(authority: Option<&Authority>) -> Result<Target, Refusal> {
     let bad = || Refusal::bad_request("the authority must be host:port");
-    let (host, port) = authority.and_then(|a| a.as_str().rsplit_once(':')).ok_or_else(bad)?;
-    let port = parse_port(port).ok_or_else(bad)?;
-    match host.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
-        // RFC 3986 §3.2.2: brackets hold an IPv6 address and nothing else.
-        Some(inside) => inside.and_then(|h| parse_host(h, port)).filter(Target::is_ipv6),
-        None => parse_host(host, port).filter(|target| !target.is_ipv6()),
-    }
-    .ok_or_else(bad)
+    authority.and_then(|authority| authority.as_str().parse().ok()).ok_or_else(bad)
 }
 
 fn parse_path<B>(request: &Request<B>, template: &PathTemplate) -> Result<Target, Refusal> {

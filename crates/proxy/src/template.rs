@@ -70,8 +70,8 @@ impl PathTemplate {
         let rest = rest.strip_suffix(&self.after).ok_or(PathError::Elsewhere)?;
         let (host, port) = rest.split_once(&self.between).ok_or(PathError::Elsewhere)?;
         let host = decoded(host).ok_or(PathError::Malformed)?;
-        let port = decoded(port).as_deref().and_then(parse_port).ok_or(PathError::Malformed)?;
-        parse_host(&host, port).ok_or(PathError::Malformed)
+        let port = decoded(port).ok_or(PathError::Malformed)?;
+        Target::from_parts(&host, &port).map_err(|_| PathError::Malformed)
     }
 }
 
@@ -82,34 +82,6 @@ fn decoded(value: &str) -> Option<Cow<'_, str>> {
         return None;
     }
     percent_decode_str(value).decode_utf8().ok()
-}
-
-/// A port in decimal digits, 1 to 65,535.
-pub(crate) fn parse_port(text: &str) -> Option<u16> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port != 0)
-}
-
-/// An IPv4 or IPv6 literal without brackets or zone, or a DNS name.
-pub(crate) fn parse_host(text: &str, port: u16) -> Option<Target> {
-    let target = Target::host(text.strip_suffix('.').unwrap_or(text), port);
-    let legal = match &target {
-        Target::Address(_) => !text.starts_with('['),
-        Target::Host { name, .. } => is_name(name),
-    };
-    legal.then_some(target)
-}
-
-/// RFC 1035 §2.3.4: at most 253 characters in labels of 1 to 63; underscores are met in practice.
-fn is_name(name: &str) -> bool {
-    let label = |label: &str| {
-        let characters = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
-        (1..=63).contains(&label.len()) && label.bytes().all(characters)
-    };
-    // What looks like a number is a mistyped address, which some resolvers would read as one.
-    let numeric =
-        name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
-    name.len() <= 253 && !numeric && name.split('.').all(label)
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ const AFTER_HELP: &str = "\
 Without any user or token the proxy serves everybody who reaches it.
 
 Signals: SIGUSR1 shows the counters; SIGHUP reads certificate, key, users and tokens again; SIGINT
-and SIGTERM take no more clients, let open tunnels go on for a while (--drain) and end the program; a
-second one ends it at once.
+and SIGTERM take no more clients, let open tunnels go on for a while (--drain) and end the program;
+a second one ends it at once.
 
 Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.";
