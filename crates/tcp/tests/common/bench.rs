@@ -168,6 +168,11 @@ impl Bench {
         self.iss.get(&self.flow()).copied().unwrap_or_default()
     }
 
+    /// Forgets the numbers of all flows, and the memory that they took.
+    pub(crate) fn forget(&mut self) {
+        self.iss = HashMap::new();
+    }
+
     /// The packet that the app would send.
     pub(crate) fn packet(&self, seg: Seg) -> Packet {
         let packet = TcpSegment {
