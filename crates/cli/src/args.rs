@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::demo;
+use crate::commands::policy::Question;
 use crate::commands::proxy::ProxyArgs;
 use crate::commands::up::UpArgs;
 
@@ -20,6 +21,9 @@ pub(crate) enum Command {
     Demo(demo::Args),
     /// Sends what is routed into a TUN interface through a MASQUE proxy.
     Up(Box<UpArgs>),
+    /// Checks a file of rules, or shows which rule decides about a flow.
+    #[command(subcommand)]
+    Policy(Question),
     /// Serves as a small MASQUE proxy.
     Proxy(Box<ProxyArgs>),
 }

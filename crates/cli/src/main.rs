@@ -7,6 +7,7 @@ mod commands;
 mod failure;
 mod logging;
 mod output;
+mod policy;
 mod secret;
 mod setup;
 mod signals;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Up(args) => commands::up::run(&args),
+        Command::Policy(args) => commands::policy::run(&args),
         Command::Proxy(args) => commands::proxy::run(&args),
     };
     outcome.unwrap_or_else(|error| failure::report(&error))

@@ -16,3 +16,8 @@ pub(crate) fn print(text: &str) {
 pub(crate) fn show(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
+
+/// `1 route`, `2 routes`.
+pub(crate) fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

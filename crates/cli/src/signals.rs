@@ -12,6 +12,7 @@ pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     show: Signal,
+    reload: Signal,
 }
 
 /// A wish of the operator.
@@ -21,21 +22,8 @@ pub(crate) enum Wish {
     Stop,
     /// SIGUSR1: show the counters.
     Show,
-}
-
-/// SIGHUP, which asks a service to read its files again.
-pub(crate) struct Reloads(Signal);
-
-impl Reloads {
-    /// Takes the signal over from its default action.
-    pub(crate) fn new() -> io::Result<Self> {
-        signal(SignalKind::hangup()).map(Self)
-    }
-
-    /// Waits for the next one.
-    pub(crate) async fn next(&mut self) {
-        self.0.recv().await;
-    }
+    /// SIGHUP: read the files again.
+    Reload,
 }
 
 impl Signals {
@@ -45,6 +33,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             show: signal(SignalKind::user_defined1())?,
+            reload: signal(SignalKind::hangup())?,
         })
     }
 
@@ -54,6 +43,7 @@ impl Signals {
             _ = self.interrupt.recv() => Wish::Stop,
             _ = self.terminate.recv() => Wish::Stop,
             _ = self.show.recv() => Wish::Show,
+            _ = self.reload.recv() => Wish::Reload,
         }
     }
 

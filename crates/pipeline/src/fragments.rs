@@ -65,6 +65,11 @@ impl<P: PacketPort> Fragments<P> {
         &self.port
     }
 
+    /// The port behind it, to change it.
+    pub fn port_mut(&mut self) -> &mut P {
+        &mut self.port
+    }
+
     /// The counters.
     pub fn stats(&self) -> FragmentsStats {
         FragmentsStats { reassembly: *self.reassembler.stats(), packets_cut: self.packets_cut }

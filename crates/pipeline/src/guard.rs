@@ -5,21 +5,26 @@ use std::task::{Context, Poll, Waker};
 
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use pseudotcp_packet::{Packet, Quote, TcpFlags, Transport, Unreachable, build};
-use pseudotcp_policy::{RejectKind, Rules, Verdict};
+use pseudotcp_policy::{RejectKind, Verdict};
 
-use crate::PacketPort;
+use crate::{IcmpLimit, Judge, PacketPort, clock};
 
 /// The most answers that wait to be taken; what is beyond is dropped and counted.
 const MAX_ANSWERS: usize = 256;
 
+/// The types of echo requests (RFC 792, RFC 4443 §4.1).
+const ECHO_REQUEST: u8 = 8;
+const ECHO_REQUEST_V6: u8 = 128;
+
 /// A packet port that passes, rejects or drops what goes into the port behind it.
 ///
-/// It looks at what opens flows: SYN segments and datagrams. Other segments pass; the stack knows
-/// which of them belong to a flow. Whether a flow goes by proxy or directly is not decided here but
-/// by [`Route`](crate::Route), among the transports.
+/// It looks at what opens flows: SYN segments, datagrams and pings. Other segments pass; the stack
+/// knows which of them belong to a flow. Whether a flow goes by proxy or directly is not decided here
+/// but by [`Route`](crate::Route), among the transports.
 #[derive(Debug)]
 pub struct Guard<P> {
-    rules: Rules,
+    judge: Judge,
+    limit: IcmpLimit,
     port: P,
     answers: VecDeque<Packet>,
     reader: Option<Waker>,
@@ -37,15 +42,20 @@ pub struct GuardStats {
 }
 
 impl<P: PacketPort> Guard<P> {
-    /// Guards `port` by `rules`.
-    pub fn new(rules: Rules, port: P) -> Self {
+    /// Guards `port` as `judge` says, with no more ICMP errors than `limit` allows.
+    pub fn new(judge: Judge, limit: IcmpLimit, port: P) -> Self {
         let stats = GuardStats::default();
-        Self { rules, port, answers: VecDeque::new(), reader: None, stats }
+        Self { judge, limit, port, answers: VecDeque::new(), reader: None, stats }
     }
 
     /// The guarded port.
     pub fn port(&self) -> &P {
         &self.port
+    }
+
+    /// The guarded port, to change it.
+    pub fn port_mut(&mut self) -> &mut P {
+        &mut self.port
     }
 
     /// The counters.
@@ -54,14 +64,37 @@ impl<P: PacketPort> Guard<P> {
     }
 
     fn verdict(&self, packet: &Packet) -> Verdict {
-        match packet.flow() {
-            Some(flow) if opens_flow(packet) => self.rules.decide(&flow).verdict,
-            _ => Verdict::Proxy,
+        if !opens_flow(packet) {
+            return Verdict::Proxy;
+        }
+        if let Some(flow) = packet.flow() {
+            return self.judge.decide(&flow);
+        }
+        let ip = packet.ip();
+        self.judge.decide_portless(ip.protocol(), ip.source(), ip.destination())
+    }
+
+    /// The answer to a rejected packet, where one may be given. Beyond the limit of ICMP errors a SYN
+    /// is still answered, by RST.
+    fn answer(&self, packet: &Packet, kind: RejectKind) -> Option<Packet> {
+        // To what must not be answered by ICMP no RST goes either (RFC 9293 §3.9.2.3).
+        let quote = Quote::of(packet)?;
+        let unreachable = match (kind, packet.transport()) {
+            (RejectKind::Closed, Transport::Tcp(_)) => return build::reset(packet),
+            (RejectKind::Closed, _) => Unreachable::Port,
+            (RejectKind::Unreachable(unreachable), _) => unreachable,
+        };
+        if self.limit.allow(clock::now(), packet.ip().source()) {
+            return Some(quote.unreachable(unreachable));
+        }
+        match packet.transport() {
+            Transport::Tcp(_) => build::reset(packet),
+            _ => None,
         }
     }
 
     fn reject(&mut self, packet: &Packet, kind: RejectKind) {
-        match answer(packet, kind) {
+        match self.answer(packet, kind) {
             Some(answer) if self.answers.len() < MAX_ANSWERS => {
                 self.answers.push_back(answer);
                 self.stats.rejected += 1;
@@ -74,23 +107,17 @@ impl<P: PacketPort> Guard<P> {
     }
 }
 
-/// Whether a packet may open a flow: a first SYN, or any datagram.
+/// Whether a packet may open a flow: a first SYN, any datagram, an echo request, or anything of a
+/// protocol that has no flows.
 fn opens_flow(packet: &Packet) -> bool {
     match packet.transport() {
         Transport::Tcp(tcp) => {
             tcp.flags().contains(TcpFlags::SYN) && !tcp.flags().contains(TcpFlags::ACK)
         }
-        Transport::Udp(_) => true,
-        _ => false,
-    }
-}
-
-/// The answer to a rejected packet, where one may be given.
-fn answer(packet: &Packet, kind: RejectKind) -> Option<Packet> {
-    match (kind, packet.transport()) {
-        (RejectKind::Closed, Transport::Tcp(_)) => build::reset(packet),
-        (RejectKind::Closed, _) => Some(Quote::of(packet)?.unreachable(Unreachable::Port)),
-        (RejectKind::Unreachable(kind), _) => Some(Quote::of(packet)?.unreachable(kind)),
+        Transport::Udp(_) | Transport::Other => true,
+        Transport::Icmp(icmp) => icmp.kind() == ECHO_REQUEST,
+        Transport::Icmpv6(icmp) => icmp.kind() == ECHO_REQUEST_V6,
+        Transport::Fragment(_) => false,
     }
 }
 

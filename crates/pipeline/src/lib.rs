@@ -1,8 +1,8 @@
 //! Glue: packet ports and transports as Sink and Stream pipeline stages.
 //!
 //! ```text
-//!  splice( tap( tun ),  fragments( guard( rules, stack( route( masque, direct ) ) ) ) )
-//!          ╰──────── packet ports ─────────╯            ╰──── transports ─────╯
+//!  splice( tap( tun ),  fragments( guard( judge, stack( route( judge, masque, direct ) ) ) ) )
+//!          ╰──────── packet ports ─────────╯            ╰──────── transports ────────╯
 //! ```
 //!
 //! Left of the stack everything is a [`PacketPort`]: a `Sink<Packet>` and `Stream` of packets. Right
@@ -24,6 +24,8 @@
 mod clock;
 mod fragments;
 mod guard;
+mod ipv6_watch;
+mod judge;
 mod limit;
 mod port;
 mod route;
@@ -34,6 +36,7 @@ mod timer;
 
 pub use fragments::{Fragments, FragmentsStats};
 pub use guard::{Guard, GuardStats};
+pub use judge::{Judge, KnownName, Names, Owners, Replaced};
 pub use limit::IcmpLimit;
 pub use port::PacketPort;
 pub use route::Route;

@@ -8,7 +8,7 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use pseudotcp_masque_mock::{Mock, Script};
 use pseudotcp_packet::reassembly::{Config, Reassembler};
 use pseudotcp_packet::{Packet, Transport, build};
-use pseudotcp_pipeline::{Fragments, Guard, Stack, stack};
+use pseudotcp_pipeline::{Fragments, Guard, Judge, Stack, stack};
 use pseudotcp_policy::{Rules, defaults};
 
 const ENDS: [(&str, &str); 2] =
@@ -21,7 +21,12 @@ fn port(rules: Rules) -> Port {
     let mock = Mock::new(Script::echo());
     let stack = Stack::new(stack::Config::for_device(MTU, false), Arc::new(mock)).unwrap();
     let limit = stack.icmp_limit();
-    Fragments::new(Config::default(), MTU, limit, Guard::new(rules, stack))
+    Fragments::new(
+        Config::default(),
+        MTU,
+        limit.clone(),
+        Guard::new(Judge::new(rules), limit, stack),
+    )
 }
 
 fn datagram((app, server): (&str, &str), len: usize) -> Packet {

@@ -1,90 +1,20 @@
-use std::ops::RangeInclusive;
+use pseudotcp_packet::Protocol;
 
-use ipnet::IpNet;
-use pseudotcp_packet::{FlowKey, Protocol};
-
+use crate::index::{BlockIndex, NameIndex, RuleId};
 use crate::ranges::RangeSet;
-use crate::{CidrSet, Decision, Verdict};
-
-/// An IP version, as a rule may ask for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum IpVersion {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-/// One rule: a verdict for the flows that it matches.
-///
-/// A new rule matches every flow. Each kind of condition narrows it; conditions of one kind, given
-/// together or one after another, are alternatives. A kind that was given, but as an empty list,
-/// matches nothing.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    verdict: Verdict,
-    version: Option<IpVersion>,
-    protocols: Option<Vec<Protocol>>,
-    ports: Option<Vec<(u16, u16)>>,
-    destinations: Option<Vec<IpNet>>,
-    sources: Option<Vec<IpNet>>,
-}
-
-impl Rule {
-    /// A rule for every flow.
-    pub fn new(verdict: Verdict) -> Self {
-        Self {
-            verdict,
-            version: None,
-            protocols: None,
-            ports: None,
-            destinations: None,
-            sources: None,
-        }
-    }
-
-    /// Only flows of one IP version.
-    #[must_use]
-    pub fn version(mut self, version: IpVersion) -> Self {
-        self.version = Some(version);
-        self
-    }
-
-    /// Only flows of this protocol, or of one named by another call.
-    #[must_use]
-    pub fn protocol(mut self, protocol: Protocol) -> Self {
-        self.protocols.get_or_insert_default().push(protocol);
-        self
-    }
-
-    /// Only flows to these destination ports.
-    #[must_use]
-    pub fn ports(mut self, ranges: impl IntoIterator<Item = RangeInclusive<u16>>) -> Self {
-        let pairs = ranges.into_iter().map(RangeInclusive::into_inner);
-        self.ports.get_or_insert_default().extend(pairs);
-        self
-    }
-
-    /// Only flows to addresses in these blocks.
-    #[must_use]
-    pub fn destinations(mut self, blocks: impl IntoIterator<Item = IpNet>) -> Self {
-        self.destinations.get_or_insert_default().extend(blocks);
-        self
-    }
-
-    /// Only flows from addresses in these blocks.
-    #[must_use]
-    pub fn sources(mut self, blocks: impl IntoIterator<Item = IpNet>) -> Self {
-        self.sources.get_or_insert_default().extend(blocks);
-        self
-    }
-}
+use crate::{CidrSet, Decision, IpVersion, Question, Rule, Verdict};
 
 /// Ordered rules, compiled: the first one that matches a flow decides.
 #[derive(Clone, Debug)]
 pub struct Rules {
     compiled: Box<[Compiled]>,
     otherwise: Verdict,
+    by_destination: BlockIndex,
+    by_name: NameIndex,
+    by_source: BlockIndex,
+    /// Rules that name neither addresses nor names.
+    anywhere: Box<[RuleId]>,
+    ask_owner: bool,
 }
 
 impl Rules {
@@ -93,13 +23,43 @@ impl Rules {
         RulesBuilder { rules: Vec::new(), otherwise: Verdict::Proxy }
     }
 
-    /// The verdict for a flow whose source is the app.
-    pub fn decide(&self, flow: &FlowKey) -> Decision {
-        let found = self.compiled.iter().enumerate().find(|(_, rule)| rule.matches(flow));
-        match found {
-            Some((index, rule)) => Decision { verdict: rule.verdict, rule: Some(index) },
-            None => Decision { verdict: self.otherwise, rule: None },
+    /// The verdict for a flow.
+    pub fn decide<'a>(&self, question: impl Into<Question<'a>>) -> Decision {
+        match self.first_match(&question.into()) {
+            Some((rule, verdict)) => Decision { verdict, rule: Some(rule), limit: None },
+            None => Decision { verdict: self.otherwise, rule: None, limit: None },
         }
+    }
+
+    /// Whether any rule asks for the owner of a flow; if not, nobody needs to find it out.
+    pub fn ask_owner(&self) -> bool {
+        self.ask_owner
+    }
+
+    /// Each index gives candidates in ascending order, so that the first one to match ends the look
+    /// at its list, and the earliest match so far bounds the look at all others.
+    fn first_match(&self, question: &Question<'_>) -> Option<(usize, Verdict)> {
+        let mut earliest: Option<(RuleId, Verdict)> = None;
+        let mut look = |candidates: &[RuleId]| {
+            let bound = earliest.map_or(RuleId::MAX, |(rule, _)| rule);
+            let earlier = candidates.iter().take_while(|rule| **rule < bound);
+            let found = earlier.copied().find_map(|rule| {
+                let compiled = self.compiled.get(rule as usize)?;
+                compiled.matches(question).then_some((rule, compiled.verdict))
+            });
+            earliest = found.or(earliest);
+        };
+        look(&self.anywhere);
+        if let Some(destination) = question.destination {
+            self.by_destination.candidates(destination, &mut look);
+        }
+        if let Some(name) = question.name {
+            self.by_name.candidates(name, &mut look);
+        }
+        if let Some(source) = question.source {
+            self.by_source.candidates(source, &mut look);
+        }
+        earliest.map(|(rule, verdict)| (rule as usize, verdict))
     }
 }
 
@@ -131,46 +91,108 @@ impl RulesBuilder {
         self
     }
 
-    /// Compiles the rules.
+    /// Compiles the rules: O(n log n) in the number of blocks.
     pub fn build(self) -> Rules {
-        let compiled = self.rules.into_iter().map(Compiled::new).collect();
-        Rules { compiled, otherwise: self.otherwise }
+        let ask_owner = self.rules.iter().any(|rule| rule.users.is_some() || rule.marks.is_some());
+        let mut files = Files::default();
+        let compiled =
+            self.rules.into_iter().zip(0..).map(|(rule, id)| files.file(rule, id)).collect();
+        Rules {
+            compiled,
+            otherwise: self.otherwise,
+            by_destination: BlockIndex::new(&files.by_destination),
+            by_name: files.by_name,
+            by_source: BlockIndex::new(&files.by_source),
+            anywhere: files.anywhere.into(),
+            ask_owner,
+        }
     }
 }
 
-/// A rule in the form in which it is tried: what costs least comes first.
-#[derive(Clone, Debug)]
-struct Compiled {
-    verdict: Verdict,
-    version: Option<IpVersion>,
-    protocols: Option<Box<[Protocol]>>,
-    ports: Option<RangeSet<u16>>,
-    destinations: Option<CidrSet>,
-    sources: Option<CidrSet>,
+/// Every rule is filed by its destination, or else by its source, or else under "anywhere".
+#[derive(Default)]
+struct Files {
+    by_destination: Vec<(ipnet::IpNet, RuleId)>,
+    by_name: NameIndex,
+    by_source: Vec<(ipnet::IpNet, RuleId)>,
+    anywhere: Vec<RuleId>,
 }
 
-impl Compiled {
-    fn new(rule: Rule) -> Self {
-        Self {
-            verdict: rule.verdict,
+impl Files {
+    /// Files a rule; what the file does not prove of a candidate is left to be asked.
+    fn file(&mut self, rule: Rule, id: RuleId) -> Compiled {
+        let mut sources = rule.sources;
+        if let Some(destinations) = rule.destinations {
+            self.by_destination.extend(destinations.blocks.iter().map(|block| (*block, id)));
+            destinations.names.iter().for_each(|name| self.by_name.add(name, id));
+        } else if let Some(blocks) = sources.take() {
+            self.by_source.extend(blocks.iter().map(|block| (*block, id)));
+        } else {
+            self.anywhere.push(id);
+        }
+        let conditions = Conditions {
             version: rule.version,
             protocols: rule.protocols.map(Into::into),
             ports: rule.ports.map(|ports| ports.into_iter().collect()),
-            destinations: rule.destinations.map(|blocks| blocks.into_iter().collect()),
-            sources: rule.sources.map(|blocks| blocks.into_iter().collect()),
-        }
-    }
-
-    fn matches(&self, flow: &FlowKey) -> bool {
-        let (source, destination) = (flow.source(), flow.destination());
-        self.version.is_none_or(|version| version == version_of(flow))
-            && self.protocols.as_ref().is_none_or(|all| all.contains(&flow.protocol()))
-            && self.ports.as_ref().is_none_or(|ports| ports.contains(destination.port()))
-            && self.destinations.as_ref().is_none_or(|set| set.contains(destination.ip()))
-            && self.sources.as_ref().is_none_or(|set| set.contains(source.ip()))
+            sources: sources.map(|blocks| blocks.into_iter().collect()),
+            users: rule.users.map(|users| users.into_iter().collect()),
+            marks: rule.marks.map(|marks| marks.into_iter().collect()),
+        };
+        let conditions = (!conditions.is_empty()).then(|| Box::new(conditions));
+        Compiled { verdict: rule.verdict, conditions }
     }
 }
 
-fn version_of(flow: &FlowKey) -> IpVersion {
-    if flow.is_ipv6() { IpVersion::V6 } else { IpVersion::V4 }
+/// A rule, without what its file has proved already. It is small, so that many fit the cache.
+#[derive(Clone, Debug)]
+struct Compiled {
+    verdict: Verdict,
+    conditions: Option<Box<Conditions>>,
+}
+
+/// What is left to ask of a rule that was found by its file.
+#[derive(Clone, Debug)]
+struct Conditions {
+    version: Option<IpVersion>,
+    protocols: Option<Box<[Protocol]>>,
+    ports: Option<RangeSet<u16>>,
+    sources: Option<CidrSet>,
+    users: Option<RangeSet<u32>>,
+    marks: Option<RangeSet<u32>>,
+}
+
+impl Compiled {
+    fn matches(&self, question: &Question<'_>) -> bool {
+        self.conditions.as_ref().is_none_or(|conditions| conditions.hold(question))
+    }
+}
+
+impl Conditions {
+    fn is_empty(&self) -> bool {
+        let Self { version, protocols, ports, sources, users, marks } = self;
+        version.is_none()
+            && protocols.is_none()
+            && ports.is_none()
+            && sources.is_none()
+            && users.is_none()
+            && marks.is_none()
+    }
+
+    /// What costs least is asked first.
+    fn hold(&self, question: &Question<'_>) -> bool {
+        self.version.is_none_or(|version| question.version == Some(version))
+            && self.protocols.as_ref().is_none_or(|all| all.contains(&question.protocol))
+            && holds(self.ports.as_ref(), question.port)
+            && holds(self.users.as_ref(), question.owner.uid)
+            && holds(self.marks.as_ref(), question.owner.mark)
+            && self
+                .sources
+                .as_ref()
+                .is_none_or(|set| question.source.is_some_and(|source| set.contains(source)))
+    }
+}
+
+/// Whether a condition, where there is one, holds; of what is unknown none does.
+fn holds<T: Ord + Copy>(condition: Option<&RangeSet<T>>, value: Option<T>) -> bool {
+    condition.is_none_or(|set| value.is_some_and(|value| set.contains(value)))
 }

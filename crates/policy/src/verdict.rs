@@ -30,4 +30,15 @@ pub struct Decision {
     /// The index of the rule that decided, in the order in which the rules were given; none where
     /// no rule matched.
     pub rule: Option<usize>,
+    /// What turned [`Verdict::Proxy`] into a rejection, where something did.
+    pub limit: Option<Limit>,
+}
+
+/// Why a flow is rejected that a rule would have sent through the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// It is QUIC, which is blocked.
+    Quic,
+    /// It is IPv6, which is off, or which the proxy has not.
+    Ipv6,
 }

@@ -1,5 +1,6 @@
 //! The program's commands.
 
 pub(crate) mod demo;
+pub(crate) mod policy;
 pub(crate) mod proxy;
 pub(crate) mod up;

@@ -3,6 +3,7 @@
 
 mod errors;
 mod help;
+mod policy;
 mod service;
 mod signals;
 mod support;

@@ -79,3 +79,26 @@ impl Drop for Proxy {
         std::fs::remove_file(&self.pin).unwrap();
     }
 }
+
+/// A file of rules, removed at the end.
+pub(crate) struct Rules(PathBuf);
+
+impl Rules {
+    /// Writes the file; its name has `name` in it.
+    pub(crate) fn new(name: &str, text: &str) -> Self {
+        let name = format!("pseudotcp-{name}-{}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Rules {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}

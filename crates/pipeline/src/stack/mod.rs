@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use futures::{Sink, Stream};
 use pseudotcp_masque::{OpenError, Transport};
-use pseudotcp_packet::{Packet, Transport as Header};
+use pseudotcp_packet::{FlowKey, Packet, Transport as Header};
 
 pub use self::answer::TcpRefusalStyle;
 pub use self::config::Config;
@@ -131,6 +131,15 @@ impl Stack {
     /// How many UDP flows exist.
     pub fn udp_flow_count(&self) -> usize {
         self.udp.len()
+    }
+
+    /// Ends the flows that `keep` does not want: TCP by RST, UDP as closed. How many those were.
+    ///
+    /// They end as at any other time: their tunnels are aborted, and what the apps are told leaves
+    /// with the next packets.
+    pub fn retain(&mut self, keep: impl Fn(&FlowKey) -> bool) -> usize {
+        let now = clock::now();
+        self.tcp.retain(now, &keep) + self.udp.retain(now, &keep)
     }
 
     /// Does everything that can be done now: timers, events, opens, ready flows.

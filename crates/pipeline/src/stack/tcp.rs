@@ -74,6 +74,16 @@ impl TcpSide {
         self.flows.len()
     }
 
+    /// Resets the flows that `keep` does not want; how many.
+    pub(super) fn retain(&mut self, now: Instant, keep: impl Fn(&FlowKey) -> bool) -> usize {
+        let unwanted: Vec<FlowId> =
+            self.engine.flows().filter(|info| !keep(&info.flow)).map(|info| info.id).collect();
+        for id in &unwanted {
+            self.engine.reset(now, *id);
+        }
+        unwanted.len()
+    }
+
     /// Works off what the engine has to say.
     pub(super) fn handle_events(&mut self, now: Instant, shared: &mut Shared) {
         while let Some(event) = self.engine.poll_event() {

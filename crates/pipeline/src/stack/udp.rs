@@ -26,7 +26,7 @@ pub(super) struct UdpSide {
 
 struct Flow {
     waker: Arc<FlowWaker>,
-    is_ipv6: bool,
+    key: FlowKey,
     stage: Stage,
 }
 
@@ -48,6 +48,16 @@ impl UdpSide {
     /// Whether packets must be taken from the demux before it has room for more.
     pub(super) fn is_congested(&self) -> bool {
         self.demux.write_credit() == 0
+    }
+
+    /// Ends the flows that `keep` does not want, as if their ports had closed; how many.
+    pub(super) fn retain(&mut self, now: Instant, keep: impl Fn(&FlowKey) -> bool) -> usize {
+        let unwanted: Vec<FlowId> =
+            self.flows.iter().filter(|(_, flow)| !keep(&flow.key)).map(|(id, _)| *id).collect();
+        for id in &unwanted {
+            self.demux.close(now, *id, Some(Unreachable::Port));
+        }
+        unwanted.len()
     }
 
     /// Works off what the demux has to say.
@@ -78,7 +88,7 @@ impl UdpSide {
             }
             Err(cause) => {
                 shared.open_failed(now, &cause);
-                let refusal = answer::udp(&cause, flow.is_ipv6);
+                let refusal = answer::udp(&cause, flow.key.is_ipv6());
                 tracing::debug!(?id, %cause, ?refusal, "open refused");
                 self.demux.refuse(now, id, refusal);
             }
@@ -124,8 +134,7 @@ impl UdpSide {
         let open =
             shared.opens.start(async move { Opened::Udp(id, transport.open_udp(request).await) });
         let waker = FlowWaker::new(Token::Udp(id), &shared.ready);
-        let stage = Stage::Opening(open);
-        self.flows.insert(id, Flow { waker, is_ipv6: flow.is_ipv6(), stage });
+        self.flows.insert(id, Flow { waker, key: *flow, stage: Stage::Opening(open) });
     }
 
     fn schedule(&mut self, id: FlowId) {

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use self::config::Fixed;
 use crate::failure::message;
 use crate::output;
-use crate::signals::{Reloads, Signals, Wish};
+use crate::signals::{Signals, Wish};
 
 pub(crate) use self::args::ProxyArgs;
 
@@ -32,7 +32,6 @@ pub(crate) fn run(args: &ProxyArgs) -> Result<ExitCode> {
 
 async fn serve(args: &ProxyArgs, fixed: &Fixed<'_>) -> Result<()> {
     let signals = Signals::new().context("listening to signals")?;
-    let reloads = Reloads::new().context("listening to signals")?;
     let config = fixed.read()?;
     let pin = args.print_pin.then(|| pem(config.certificate_der()));
     let server = Server::bind(config, args.listen).await.map_err(|error| explain(args, error))?;
@@ -40,26 +39,18 @@ async fn serve(args: &ProxyArgs, fixed: &Fixed<'_>) -> Result<()> {
     start_metrics(args, &stats).await?;
     output::print(&pin.unwrap_or_default());
     output::say(&format!("listening on https://{}", server.local_addr()));
-    server.serve(stopped(signals, reloads, fixed, &handle, &stats)).await;
+    server.serve(stopped(signals, fixed, &handle, &stats)).await;
     show(&stats);
     Ok(())
 }
 
 /// Does what the operator wants until that is the end.
-async fn stopped(
-    mut signals: Signals,
-    mut reloads: Reloads,
-    fixed: &Fixed<'_>,
-    handle: &Handle,
-    stats: &Stats,
-) {
+async fn stopped(mut signals: Signals, fixed: &Fixed<'_>, handle: &Handle, stats: &Stats) {
     loop {
-        tokio::select! {
-            wish = signals.next() => match wish {
-                Wish::Show => show(stats),
-                Wish::Stop => break,
-            },
-            () = reloads.next() => reload(fixed, handle),
+        match signals.next().await {
+            Wish::Show => show(stats),
+            Wish::Reload => reload(fixed, handle),
+            Wish::Stop => break,
         }
     }
     signals.exit_at_next_stop();

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use pseudotcp_pipeline::stack::Ping;
 
 use crate::logging::Logging;
+use crate::policy::PolicyArgs;
 use crate::secret::Secret;
 
 /// The options of `pseudotcp up`.
@@ -37,25 +38,14 @@ pub(crate) struct UpArgs {
     #[arg(long = "route", value_name = "CIDR", conflicts_with = "tun_fd")]
     pub(crate) routes: Vec<IpNet>,
 
-    /// Send flows to this network past the proxy; may be given several times. Needs --mark, so that
-    /// they do not come back into the TUN.
-    #[arg(long, value_name = "CIDR", requires = "mark")]
-    pub(crate) direct: Vec<IpNet>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
 
     /// Mark the program's own sockets with this number (SO_MARK), and route by it instead of by the
     /// proxy's address: marked packets never enter the TUN. Also the number of the routing table
     /// that is used; from 256 up.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(256..))]
     pub(crate) mark: Option<u32>,
-
-    /// Answer flows to private, link-local and multicast addresses with "host unreachable" (DNS
-    /// excepted), instead of asking the proxy.
-    #[arg(long)]
-    pub(crate) reject_private: bool,
-
-    /// Answer DNS over TLS (port 853) with "port unreachable", so that apps fall back to plain DNS.
-    #[arg(long)]
-    pub(crate) reject_dns_over_tls: bool,
 
     /// What apps hear that ping somebody. A proxy cannot carry a ping.
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
@@ -159,8 +149,8 @@ impl From<PingMode> for Ping {
 }
 
 const AFTER_HELP: &str = "\
-Signals: SIGUSR1 shows the counters; SIGINT and SIGTERM end the program, which takes back
-everything that it has set; a second one ends it at once.
+Signals: SIGUSR1 shows the counters; SIGHUP reads the policy again; SIGINT and SIGTERM end the
+program, which takes back everything that it has set; a second one ends it at once.
 
 Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.
 

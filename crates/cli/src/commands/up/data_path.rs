@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use pseudotcp_direct::Direct;
-use pseudotcp_masque::Transport;
 use pseudotcp_masque_h2::Client;
 use pseudotcp_packet::{Packet, reassembly};
-use pseudotcp_pipeline::{Direction, Fragments, Guard, Route, Stack, Tap, splice, stack};
-use pseudotcp_policy::{Rules, RulesBuilder, defaults};
+use pseudotcp_pipeline::{Direction, Fragments, Guard, Judge, Route, Stack, Tap, splice, stack};
 use pseudotcp_tun::{Counters as TunCounters, TunPort};
 
 use super::args::UpArgs;
 use super::capture::Capture;
 use super::counters::Counters;
 use super::device;
+use super::rulebook::RuleBook;
+use crate::output::{self, plural};
 use crate::signals::{Signals, Wish};
 
 type Observer = Box<dyn FnMut(Direction, &Packet)>;
@@ -23,6 +23,7 @@ type Observer = Box<dyn FnMut(Direction, &Packet)>;
 pub(super) struct DataPath {
     device: Tap<TunPort, Observer>,
     stack: Fragments<Guard<Stack>>,
+    rules: RuleBook,
     tun: TunCounters,
     client: Client,
 }
@@ -31,6 +32,7 @@ impl DataPath {
     /// Puts the stages together; nothing moves yet.
     pub(super) fn new(
         args: &UpArgs,
+        rules: RuleBook,
         tun: TunPort,
         mut capture: Capture,
         client: Client,
@@ -38,18 +40,16 @@ impl DataPath {
         let config = stack::Config::for_device(tun.mtu(), tun.has_tcp_offload())
             .ping(args.icmp.into())
             .device_networks(device::networks(&args.device));
-        let stack = Stack::new(config, transport(args, &client)).context("making the stack")?;
+        let transport = route(args, rules.judge(), &client);
+        let stack = Stack::new(config, Arc::new(transport)).context("making the stack")?;
         let (mtu, limit) = (tun.mtu(), stack.icmp_limit());
+        let guard = Guard::new(rules.judge().clone(), limit.clone(), stack);
         let counters = tun.counters();
         let observer: Observer = Box::new(move |way, packet| capture.observe(way, packet));
         Ok(Self {
             device: Tap::new(tun, observer),
-            stack: Fragments::new(
-                reassembly::Config::default(),
-                mtu,
-                limit,
-                Guard::new(rules(args), stack),
-            ),
+            stack: Fragments::new(reassembly::Config::default(), mtu, limit, guard),
+            rules,
             tun: counters,
             client,
         })
@@ -58,17 +58,28 @@ impl DataPath {
     /// Moves packets until the operator wants the end; shows the counters then, and when asked.
     pub(super) async fn run(&mut self, signals: &mut Signals, as_json: bool) -> Result<()> {
         let outcome = loop {
-            let ended = tokio::select! {
-                ended = splice(&mut self.device, &mut self.stack) => Some(ended),
-                wish = signals.next() => (wish == Wish::Stop).then_some(Ok(())),
-            };
-            match ended {
-                Some(ended) => break ended,
-                None => self.show(as_json),
+            tokio::select! {
+                ended = splice(&mut self.device, &mut self.stack) => break ended,
+                wish = signals.next() => match wish {
+                    Wish::Stop => break Ok(()),
+                    Wish::Show => self.show(as_json),
+                    Wish::Reload => self.reload(),
+                },
             }
         };
         self.show(as_json);
         outcome.context("the device is gone")
+    }
+
+    /// Puts the policy in force that the files hold now, and ends the flows that it does not allow.
+    fn reload(&mut self) {
+        if let Some(replaced) = self.rules.reload() {
+            let ended = self.stack.port_mut().port_mut().retain(|flow| replaced.allows(flow));
+            output::say(&format!(
+                "policy replaced, {}",
+                plural(ended, "flow ended", "flows ended")
+            ));
+        }
     }
 
     fn show(&self, as_json: bool) {
@@ -76,20 +87,8 @@ impl DataPath {
     }
 }
 
-fn transport(args: &UpArgs, client: &Client) -> Arc<dyn Transport> {
-    let proxy: Arc<dyn Transport> = Arc::new(client.clone());
-    if args.direct.is_empty() {
-        return proxy;
-    }
+fn route(args: &UpArgs, judge: &Judge, client: &Client) -> Route {
     let config = pseudotcp_direct::Config::default();
     let config = args.mark.into_iter().fold(config, pseudotcp_direct::Config::with_mark);
-    let networks = args.direct.iter().copied().collect();
-    Arc::new(Route::new(proxy, Arc::new(Direct::new(config)), networks))
-}
-
-fn rules(args: &UpArgs) -> Rules {
-    let private = args.reject_private.then(defaults::reject_private);
-    let dns_over_tls = args.reject_dns_over_tls.then(defaults::reject_dns_over_tls);
-    let wanted = private.into_iter().chain(dns_over_tls);
-    wanted.fold(Rules::builder(), RulesBuilder::rule).build()
+    Route::new(judge.clone(), Arc::new(client.clone()), Arc::new(Direct::new(config)))
 }

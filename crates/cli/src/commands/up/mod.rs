@@ -7,6 +7,7 @@ mod counters;
 mod data_path;
 mod device;
 mod explain;
+mod rulebook;
 
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -20,9 +21,10 @@ pub(crate) use self::args::UpArgs;
 
 use self::capture::Capture;
 use self::data_path::DataPath;
+use self::rulebook::RuleBook;
 use crate::clock;
 use crate::failure;
-use crate::output;
+use crate::output::{self, plural};
 use crate::setup::linux::{HostSetup, Wanted};
 use crate::signals::Signals;
 
@@ -44,8 +46,9 @@ pub(crate) fn run(args: &UpArgs) -> Result<ExitCode> {
 /// Whatever happens in between, what was set is taken back.
 async fn run_and_take_back(args: &UpArgs) -> Result<()> {
     let mut signals = Signals::new().context("listening to signals")?;
+    let rules = RuleBook::open(args)?;
     let mut setup = HostSetup::new().context("opening a netlink socket")?;
-    let outcome = run_until_stopped(args, &mut setup, &mut signals).await;
+    let outcome = run_until_stopped(args, rules, &mut setup, &mut signals).await;
     signals.exit_at_next_stop();
     if tokio::time::timeout(CLEAN_UP, setup.take_back()).await.is_err() {
         warn!("taking the routes back takes too long");
@@ -55,6 +58,7 @@ async fn run_and_take_back(args: &UpArgs) -> Result<()> {
 
 async fn run_until_stopped(
     args: &UpArgs,
+    rules: RuleBook,
     setup: &mut HostSetup,
     signals: &mut Signals,
 ) -> Result<()> {
@@ -63,7 +67,7 @@ async fn run_until_stopped(
         () = signals.stop() => return Ok(()),
     };
     // Short, and not to be cut off: what is set must be known to be taken back.
-    let mut data_path = open(args, reached, setup).await?;
+    let mut data_path = open(args, rules, reached, setup).await?;
     data_path.run(signals, args.logging.json_log).await
 }
 
@@ -83,22 +87,23 @@ async fn reach(args: &UpArgs) -> Result<Reached> {
 }
 
 /// Opens the device and leads traffic into it.
-async fn open(args: &UpArgs, reached: Reached, setup: &mut HostSetup) -> Result<DataPath> {
+async fn open(
+    args: &UpArgs,
+    rules: RuleBook,
+    reached: Reached,
+    setup: &mut HostSetup,
+) -> Result<DataPath> {
     let capture = Capture::start(args.pcap.as_deref())?;
     let ways = setup.ways(&reached.addresses).await;
     let tun = device::open(&args.device)?;
     let name = tun.name().map(str::to_owned);
-    let data_path = DataPath::new(args, tun, capture, reached.client)?;
+    let data_path = DataPath::new(args, rules, tun, capture, reached.client)?;
     if let Some(name) = &name {
         let (tun, networks) = (setup.link(name).await?, args.routes.clone());
         setup.apply(&Wanted { tun, networks, mark: args.mark, ways }).await?;
     }
     let name = name.as_deref().unwrap_or("the descriptor");
-    let routes = plural(args.routes.len(), "route");
+    let routes = plural(args.routes.len(), "route", "routes");
     output::say(&format!("ready, {name} → {}, {routes}", args.proxy));
     Ok(data_path)
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { format!("{count} {noun}") } else { format!("{count} {noun}s") }
 }

@@ -10,3 +10,4 @@ mod kernels;
 mod lifecycle;
 mod network;
 mod outage;
+mod policy;

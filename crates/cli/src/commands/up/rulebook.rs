@@ -1,0 +1,53 @@
+//! The policy of a running program, and where it comes from.
+
+use anyhow::Result;
+use pseudotcp_pipeline::{Judge, Replaced};
+use tracing::error;
+
+use super::args::UpArgs;
+use crate::failure::usage;
+use crate::policy::{Loaded, PolicyArgs};
+
+/// The policy in force, and how to read it again.
+pub(super) struct RuleBook {
+    args: PolicyArgs,
+    /// Flows can go past the proxy without coming back into the TUN.
+    has_way_around: bool,
+    judge: Judge,
+}
+
+impl RuleBook {
+    /// Reads the policy for the first time.
+    pub(super) fn open(args: &UpArgs) -> Result<Self> {
+        // Who hands in a descriptor sees to the program's own sockets as well.
+        let has_way_around = args.mark.is_some() || args.device.tun_fd.is_some();
+        let loaded = load(&args.policy, has_way_around)?;
+        Ok(Self { args: args.policy.clone(), has_way_around, judge: Judge::new(loaded.policy) })
+    }
+
+    /// Who judges flows.
+    pub(super) fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Reads the policy again and puts it in force. With a mistake in it the old one stays.
+    pub(super) fn reload(&self) -> Option<Replaced> {
+        match load(&self.args, self.has_way_around) {
+            Ok(loaded) => Some(self.judge.replace(loaded.policy)),
+            Err(mistakes) => {
+                error!("the policy stays as it is: {mistakes:#}");
+                None
+            }
+        }
+    }
+}
+
+fn load(args: &PolicyArgs, has_way_around: bool) -> Result<Loaded> {
+    let loaded = args.load()?;
+    if loaded.sends_past_the_proxy && !has_way_around {
+        return Err(usage(
+            "flows past the proxy (direct) need --mark, so that they do not come back into the TUN",
+        ));
+    }
+    Ok(loaded)
+}
