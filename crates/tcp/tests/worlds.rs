@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::interposer::Interposer;
+use common::recorded::Recorded;
 use common::{assert_pattern, pattern};
 use pseudotcp_tcp::{Config, CongestionControl};
 use pseudotcp_testkit::{HostConfig, LinkConfig, SmoltcpHost, TcpId, TcpState, World, epoch, seed};
@@ -60,7 +61,7 @@ fn host_config(seed: u64) -> HostConfig {
 }
 
 /// One flow of the default host, so many bytes each way, over such a link.
-fn transfer(link: LinkConfig, config: Config, bytes: u64) -> World<SmoltcpHost, Interposer> {
+fn transfer(link: LinkConfig, config: Config, bytes: u64) -> Recorded<SmoltcpHost, Interposer> {
     let seed = seed();
     transfer_by(host_config(seed), link, config, bytes, seed)
 }
@@ -72,9 +73,9 @@ fn transfer_by(
     config: Config,
     bytes: u64,
     seed: u64,
-) -> World<SmoltcpHost, Interposer> {
+) -> Recorded<SmoltcpHost, Interposer> {
     let host = SmoltcpHost::new(host, epoch());
-    let mut world = World::new(host, Interposer::new(config, bytes), link, seed);
+    let mut world = recorded(host, Interposer::new(config, bytes), link, seed);
     let mut app = App::connect(&mut world.a, 5_000);
     let ended = world.run(Duration::from_hours(1), |host, far, _| {
         app.run(host, bytes) && far.far.len() == 1 && far.all_clean()
@@ -84,6 +85,15 @@ fn transfer_by(
     assert_eq!((app.received, world.b.only().received), (bytes, bytes));
     assert_eq!((world.b.engine.buffered(), world.b.engine.flow_count()), (0, 0));
     world
+}
+
+fn recorded(
+    host: SmoltcpHost,
+    far: Interposer,
+    link: LinkConfig,
+    seed: u64,
+) -> Recorded<SmoltcpHost, Interposer> {
+    Recorded::new(World::new(host, far, link, seed), seed)
 }
 
 /// Loss, reordering, duplication, corruption and jitter, each of so many packets.
@@ -149,7 +159,8 @@ fn hosts_with_a_small_mtu() {
 #[test]
 fn super_segments_over_a_bad_link() {
     let config = Config::new().max_segment_bytes(65_535);
-    transfer(bad_link(0.01), config, 5 * MEGABYTE);
+    let world = transfer(bad_link(0.01), config, 50 * MEGABYTE);
+    assert!(world.b.engine.stats().retransmissions >= 200);
 }
 
 #[test]
@@ -164,13 +175,14 @@ fn a_far_side_that_stalls_closes_the_window_and_goes_on() {
     let seed = seed();
     let host = SmoltcpHost::new(host_config(seed), epoch());
     let far = Interposer::new(Config::new().receive_buffer(32_768), 0);
-    let mut world = World::new(host, far, bad_link(0.01), seed);
+    let mut world = recorded(host, far, bad_link(0.01), seed);
     world.b.stalled = true;
     let mut app = App::connect(&mut world.a, 5_000);
     let stopped = world.run(Duration::from_mins(1), |host, _, _| app.run(host, MEGABYTE));
     assert!(!stopped && world.b.engine.buffered() > 32_000, "one buffer, and no more");
     assert!(world.b.peak <= 32_768);
-    world.b.resume(world.now());
+    let now = world.now();
+    world.b.resume(now);
     let ended = world
         .run(Duration::from_hours(1), |host, far, _| app.run(host, MEGABYTE) && far.all_clean());
     assert!(ended && world.b.only().received == MEGABYTE);
@@ -181,7 +193,7 @@ fn d03_a_hundred_flows_at_once_share_a_bad_link() {
     let seed = seed();
     let host = SmoltcpHost::new(host_config(seed), epoch());
     let far = Interposer::new(Config::new().budget(4 * 1024 * 1024), 50_000);
-    let mut world = World::new(host, far, bad_link(0.01), seed);
+    let mut world = recorded(host, far, bad_link(0.01), seed);
     let mut apps: Vec<App> = (0..100).map(|n| App::connect(&mut world.a, 5_000 + n)).collect();
     let ended = world.run(Duration::from_hours(1), |host, far, _| {
         let ended = apps.iter_mut().filter_map(|app| app.run(host, 50_000).then_some(())).count();
@@ -198,12 +210,31 @@ fn over_ipv6() {
     let seed = seed();
     let config = HostConfig::new("fd00::1".parse().unwrap()).with_seed(seed);
     let host = SmoltcpHost::new(config, epoch());
-    let mut world =
-        World::new(host, Interposer::new(Config::new(), MEGABYTE), bad_link(0.01), seed);
+    let mut world = recorded(host, Interposer::new(Config::new(), MEGABYTE), bad_link(0.01), seed);
     let local = "[fd00::1]:5000".parse().unwrap();
     let mut app = App::connect_from(&mut world.a, local, "[2001:db8::7]:443");
     let ended = world.run(Duration::from_hours(1), |host, far, _| {
         app.run(host, MEGABYTE) && far.far.len() == 1 && far.all_clean()
     });
     assert!(ended && (app.received, world.b.only().received) == (MEGABYTE, MEGABYTE));
+}
+
+#[test]
+fn a_world_that_fails_leaves_a_capture() {
+    let seed = seed();
+    let link = LinkConfig::new(Duration::from_millis(1));
+    let host = SmoltcpHost::new(host_config(seed), epoch());
+    let mut world = recorded(host, Interposer::new(Config::new(), 1), link, seed);
+    let file = world.file().to_owned();
+    let failed = std::thread::scope(|scope| {
+        let failing = scope.spawn(move || {
+            let mut app = App::connect(&mut world.a, 5_000);
+            world.run(Duration::from_secs(1), |host, _, _| app.run(host, 1));
+            panic!("as a failing test does");
+        });
+        failing.join().is_err()
+    });
+    let capture = std::fs::read(&file).unwrap();
+    std::fs::remove_file(file).unwrap();
+    assert!(failed && capture.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]) && capture.len() > 500);
 }

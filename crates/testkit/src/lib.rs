@@ -63,7 +63,7 @@ pub use host::{HostConfig, SmoltcpHost, TcpId, TcpState, UdpId};
 pub use link::{Link, LinkConfig, LinkStats};
 pub use random::seed;
 pub use skip::skip;
-pub use world::{Node, World, epoch};
+pub use world::{End, Node, World, epoch};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

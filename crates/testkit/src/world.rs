@@ -5,8 +5,10 @@ use pseudotcp_packet::Packet;
 
 use crate::link::{Link, LinkConfig};
 
-/// How many packets a failing world prints.
-const REMEMBERED: usize = 100;
+/// How many packets a world remembers.
+const REMEMBERED: usize = 5_000;
+/// How many of them a failing world prints.
+const PRINTED: usize = 100;
 
 /// What a world must move on by, so that a timer that is due already cannot stop time.
 const TICK: Duration = Duration::from_micros(1);
@@ -34,6 +36,15 @@ pub trait Node {
     fn poll_timeout(&mut self) -> Option<Instant>;
 }
 
+/// An end of a [`World`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// [`World::a`].
+    A,
+    /// [`World::b`].
+    B,
+}
+
 /// Two nodes, joined by a link in each direction, in virtual time.
 ///
 /// A world that is dropped by a panic prints its last 100 packets.
@@ -48,7 +59,7 @@ pub struct World<A: Node, B: Node> {
     pub down: Link,
     epoch: Instant,
     now: Instant,
-    trace: VecDeque<(Duration, &'static str, Packet)>,
+    trace: VecDeque<(Duration, End, Packet)>,
 }
 
 impl<A: Node, B: Node> World<A, B> {
@@ -90,11 +101,17 @@ impl<A: Node, B: Node> World<A, B> {
         }
     }
 
-    /// The last packets sent, a line each: time, direction, packet.
+    /// The last 100 packets sent, a line each: time, direction, packet.
     pub fn trace(&self) -> impl Iterator<Item = String> {
-        self.trace.iter().map(|(at, direction, packet)| {
+        self.packets().skip(self.trace.len().saturating_sub(PRINTED)).map(|(at, sender, packet)| {
+            let direction = if sender == End::A { "a > b" } else { "b > a" };
             format!("{:>12.6} {direction} {packet}", at.as_secs_f64())
         })
+    }
+
+    /// The last 5,000 packets sent, lost ones as well: time, sender, packet.
+    pub fn packets(&self) -> impl Iterator<Item = (Duration, End, &Packet)> {
+        self.trace.iter().map(|(at, sender, packet)| (*at, *sender, packet))
     }
 
     /// Moves packets until nobody has any more for this instant.
@@ -120,22 +137,22 @@ impl<A: Node, B: Node> World<A, B> {
         let mut moved = false;
         while let Some(packet) = self.a.poll_transmit(self.now) {
             self.up.send(self.now, &packet);
-            self.remember("a > b", packet);
+            self.remember(End::A, packet);
             moved = true;
         }
         while let Some(packet) = self.b.poll_transmit(self.now) {
             self.down.send(self.now, &packet);
-            self.remember("b > a", packet);
+            self.remember(End::B, packet);
             moved = true;
         }
         moved
     }
 
-    fn remember(&mut self, direction: &'static str, packet: Packet) {
+    fn remember(&mut self, sender: End, packet: Packet) {
         if self.trace.len() == REMEMBERED {
             self.trace.pop_front();
         }
-        self.trace.push_back((self.elapsed(), direction, packet));
+        self.trace.push_back((self.elapsed(), sender, packet));
     }
 
     fn next_event(&mut self) -> Option<Instant> {

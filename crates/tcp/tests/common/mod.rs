@@ -3,6 +3,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod interposer;
+pub(crate) mod recorded;
 
 use std::sync::LazyLock;
 
