@@ -150,7 +150,27 @@ pub fn datagram(
     payload: Bytes,
     segment_size: Option<NonZeroU16>,
 ) -> Option<Packet> {
-    let len = udp::HEADER_LEN + payload.len();
+    put_datagram(source, destination, payload.into(), segment_size)
+}
+
+/// UDP datagrams of `segment_size` octets each, the last one perhaps shorter, in one packet that a
+/// device takes apart. `None` as for [`datagram`].
+pub fn super_datagram(
+    source: SocketAddr,
+    destination: SocketAddr,
+    payload: Body,
+    segment_size: NonZeroU16,
+) -> Option<Packet> {
+    put_datagram(source, destination, payload, Some(segment_size))
+}
+
+fn put_datagram(
+    source: SocketAddr,
+    destination: SocketAddr,
+    payload: Body,
+    segment_size: Option<NonZeroU16>,
+) -> Option<Packet> {
+    let len = udp::HEADER_LEN + payload.octets();
     let (ip_len, max) = if source.is_ipv6() {
         (ipv6::HEADER_LEN, MAX_LEN)
     } else {
@@ -166,7 +186,7 @@ pub fn datagram(
     head.put_u16(u16::try_from(len).ok()?);
     head.put_u16(partial_checksum(source.ip(), destination.ip(), Protocol::Udp, len));
     let layout = Layout { ip_len, protocol: Protocol::Udp, kind: Kind::Udp };
-    Some(Packet::assemble(head.freeze(), payload.into(), layout, Checksum::Partial, segment_size))
+    Some(Packet::assemble(head.freeze(), payload, layout, Checksum::Partial, segment_size))
 }
 
 fn partial_checksum(source: IpAddr, destination: IpAddr, protocol: Protocol, len: usize) -> u16 {

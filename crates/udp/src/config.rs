@@ -20,6 +20,7 @@ pub struct Config {
     pub(crate) refusal_memory: Duration,
     pub(crate) reply_refreshes: bool,
     pub(crate) fragment_replies: bool,
+    pub(crate) super_datagrams: bool,
     idle_timeout: Duration,
     port_idle_timeouts: BTreeMap<u16, Duration>,
 }
@@ -38,6 +39,7 @@ impl Default for Config {
             refusal_memory: Duration::from_secs(1),
             reply_refreshes: true,
             fragment_replies: false,
+            super_datagrams: false,
             // RFC 4787 §4.3: at least 2 minutes, 5 recommended.
             idle_timeout: Duration::from_mins(5),
             // RFC 5452 §9.2: a resolver's port should not stay open longer than its query.
@@ -142,6 +144,14 @@ impl Config {
     #[must_use]
     pub fn fragment_replies(mut self, fragment: bool) -> Self {
         self.fragment_replies = fragment;
+        self
+    }
+
+    /// Whether the device takes super-datagrams: replies of one flow and one size, written one after
+    /// the other, then leave as up to 16 in one packet. Default false.
+    #[must_use]
+    pub fn super_datagrams(mut self, granted: bool) -> Self {
+        self.super_datagrams = granted;
         self
     }
 

@@ -9,11 +9,19 @@ use crate::flow::{Flow, Phase};
 use crate::idle::Idle;
 use crate::refused::Refused;
 use crate::table::Table;
+use crate::train::Train;
 use crate::{Config, Event, FlowId, Refusal, Stats};
 
 /// What every link carries (RFC 791 §3.2, RFC 8200 §5).
 const MIN_MTU_V4: u32 = 68;
 const MIN_MTU_V6: u32 = 1_280;
+
+/// Octets of the headers that are put before a reply.
+const HEADERS_V4: usize = 20 + 8;
+const HEADERS_V6: usize = 40 + 8;
+
+/// A reply that no packet holds, or that the device does not carry and that is not to be cut.
+struct TooBig;
 
 /// Sorts the datagrams of apps into flows.
 ///
@@ -41,6 +49,8 @@ pub struct Demux {
     identification: u32,
     events: VecDeque<Event>,
     transmits: VecDeque<Packet>,
+    /// Replies that may still be joined by others.
+    train: Option<Train>,
     stats: Stats,
 }
 
@@ -55,6 +65,7 @@ impl Demux {
             identification: 0,
             events: VecDeque::new(),
             transmits: VecDeque::new(),
+            train: None,
             stats: Stats::default(),
             config,
         }
@@ -193,7 +204,7 @@ impl Demux {
     /// The next packet for the device.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Packet> {
-        self.transmits.pop_front()
+        self.transmits.pop_front().or_else(|| self.train.take()?.into_packet())
     }
 
     /// The next thing that the owner has to know.
@@ -216,7 +227,8 @@ impl Demux {
     /// How many datagrams [`write`](Self::write) takes before
     /// [`poll_transmit`](Self::poll_transmit) must be called.
     pub fn write_credit(&self) -> usize {
-        self.config.max_transmit.saturating_sub(self.transmits.len())
+        let waiting = self.transmits.len() + usize::from(self.train.is_some());
+        self.config.max_transmit.saturating_sub(waiting)
     }
 
     /// The counters.
@@ -341,39 +353,64 @@ impl Demux {
     }
 
     fn transmit_datagram(&mut self, flow: FlowKey, payload: Bytes, path_mtu: Option<u32>) {
-        let bytes = payload.len() as u64;
+        let bytes = payload.len();
         let mtu = path_mtu.map_or(self.config.mtu, |mtu| mtu.min(self.config.mtu)) as usize;
-        let packet = build::datagram(flow.source(), flow.destination(), payload, None);
-        let is_wanted = |packet: &Packet| packet.total_len() <= mtu || self.config.fragment_replies;
-        let Some(packet) = packet.filter(is_wanted) else {
-            self.stats.dropped_too_big += 1;
-            return;
+        let fits = bytes + if flow.is_ipv6() { HEADERS_V6 } else { HEADERS_V4 } <= mtu;
+        let sent = match (fits, path_mtu) {
+            (true, _) if self.config.super_datagrams => self.couple(flow, payload),
+            (false, _) if !self.config.fragment_replies => Err(TooBig),
+            (true, _) | (false, None) => self.transmit_whole(flow, payload),
+            (false, Some(_)) => self.transmit_cut(flow, payload, mtu),
         };
-        let sent = match path_mtu {
-            Some(mtu) => self.transmit_cut(&packet, mtu as usize),
-            None => self.transmit(packet),
-        };
-        if sent {
-            self.stats.datagrams_out += 1;
-            self.stats.bytes_out += bytes;
+        match sent {
+            Ok(sent) => {
+                self.stats.datagrams_out += u64::from(sent);
+                self.stats.bytes_out += if sent { bytes as u64 } else { 0 };
+            }
+            Err(TooBig) => self.stats.dropped_too_big += 1,
         }
     }
 
-    /// Queues what fits a narrow path in place of a packet: all of it, or nothing.
-    fn transmit_cut(&mut self, packet: &Packet, mtu: usize) -> bool {
+    fn transmit_whole(&mut self, flow: FlowKey, payload: Bytes) -> Result<bool, TooBig> {
+        let packet = build::datagram(flow.source(), flow.destination(), payload, None);
+        packet.map(|packet| self.transmit(packet)).ok_or(TooBig)
+    }
+
+    /// Joins a reply to those before it, or begins a new train with it.
+    fn couple(&mut self, flow: FlowKey, payload: Bytes) -> Result<bool, TooBig> {
+        if self.train.as_mut().is_some_and(|train| train.push(flow, &payload)) {
+            return Ok(true);
+        }
+        self.depart();
+        if self.write_credit() > 0 {
+            self.train = Train::new(flow, &payload);
+        }
+        if self.train.is_some() { Ok(true) } else { self.transmit_whole(flow, payload) }
+    }
+
+    /// Queues what fits a narrow path in place of a reply: all of it, or nothing.
+    fn transmit_cut(&mut self, flow: FlowKey, payload: Bytes, mtu: usize) -> Result<bool, TooBig> {
+        self.depart();
+        let packet = build::datagram(flow.source(), flow.destination(), payload, None);
         self.identification = self.identification.wrapping_add(1);
-        let pieces: Vec<_> = packet.fragments(mtu, self.identification).collect();
+        let pieces: Vec<_> = packet.ok_or(TooBig)?.fragments(mtu, self.identification).collect();
         let has_room = self.write_credit() >= pieces.len();
         if has_room {
             self.transmits.extend(pieces);
         } else {
             self.stats.dropped_transmit += 1;
         }
-        has_room
+        Ok(has_room)
+    }
+
+    /// Queues the train as it is. Its room was counted when it began.
+    fn depart(&mut self) {
+        self.transmits.extend(self.train.take().and_then(Train::into_packet));
     }
 
     /// Queues a packet for the device; false where there is no room.
     fn transmit(&mut self, packet: Packet) -> bool {
+        self.depart();
         let has_room = self.write_credit() > 0;
         if has_room {
             self.transmits.push_back(packet);

@@ -71,6 +71,7 @@ mod order;
 mod refused;
 mod stats;
 mod table;
+mod train;
 
 pub use config::Config;
 pub use demux::Demux;

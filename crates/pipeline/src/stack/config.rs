@@ -41,6 +41,13 @@ impl Config {
             .udp(pseudotcp_udp::Config::default().mtu(mtu).fragment_replies(true))
     }
 
+    /// Sets whether the device cuts UDP super-datagrams itself (default: it does not).
+    #[must_use]
+    pub fn udp_offload(mut self, granted: bool) -> Self {
+        self.udp = self.udp.super_datagrams(granted);
+        self
+    }
+
     /// Sets what the TCP engine does: MTU, buffers, limits, timeouts.
     #[must_use]
     pub fn tcp(mut self, tcp: pseudotcp_tcp::Config) -> Self {

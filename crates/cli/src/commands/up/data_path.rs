@@ -38,6 +38,7 @@ impl DataPath {
         client: Client,
     ) -> Result<Self> {
         let config = stack::Config::for_device(tun.mtu(), tun.has_tcp_offload())
+            .udp_offload(tun.has_udp_offload())
             .ping(args.icmp.into())
             .device_networks(device::networks(&args.device));
         let transport = route(args, rules.judge(), &client);
