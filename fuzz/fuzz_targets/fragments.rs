@@ -16,8 +16,16 @@ enum Step<'a> {
     /// Octets that may be a fragment.
     Octets(&'a [u8]),
     /// A fragment that often fits others.
-    Fragment { ipv6: bool, identification: bool, unit: u8, more: bool, payload: &'a [u8] },
-    Pass { seconds: u8 },
+    Fragment {
+        ipv6: bool,
+        identification: bool,
+        unit: u8,
+        more: bool,
+        payload: &'a [u8],
+    },
+    Pass {
+        seconds: u8,
+    },
 }
 
 fuzz_target!(|steps: Vec<Step<'_>>| {
@@ -51,7 +59,13 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
 });
 
 /// A fragment of UDP, which checks what is joined, or of a protocol that does not.
-fn fragment(ipv6: bool, identification: bool, unit: u8, more: bool, payload: &[u8]) -> bytes::Bytes {
+fn fragment(
+    ipv6: bool,
+    identification: bool,
+    unit: u8,
+    more: bool,
+    payload: &[u8],
+) -> bytes::Bytes {
     let protocol = if identification { 17 } else { 253 };
     let payload = &payload[..payload.len().min(2_000)];
     let offset = u16::from(unit % 32) * 8 | u16::from(ipv6 && more);

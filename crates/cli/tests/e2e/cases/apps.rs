@@ -97,13 +97,13 @@ fn iperf_with_datagrams_through_our_proxy() {
         return;
     }
     let lab = Lab::new();
-    let mut server = lab.server.command("iperf3");
-    server.args(["--server", "--forceflush"]);
-    let server = Process::start("iperf3", server);
-    server.wait_line("Server listening");
     let _proxy = proxy::start(&lab, Kind::Ours);
     let _client = client::up(&lab, &[]);
     for (host, arguments) in SERVERS.iter().zip([&[][..], &["--reverse"]]) {
+        let mut server = lab.server.command("iperf3");
+        server.args(["--server", "--forceflush"]);
+        let server = Process::start("iperf3", server);
+        server.wait_line("Server listening");
         let mut iperf = lab.client.command("iperf3");
         iperf.args(["--client", host, "--udp", "--bitrate", "2M", "--length", "1200"]);
         iperf.args(["--time", "1", "--json"]).args(arguments);
