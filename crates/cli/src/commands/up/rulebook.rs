@@ -1,12 +1,13 @@
 //! The policy of a running program, and where it comes from.
 
 use anyhow::Result;
-use pseudotcp_pipeline::{Judge, Replaced};
-use tracing::error;
+use pseudotcp_pipeline::{Judge, Owners, Replaced};
+use tracing::{error, warn};
 
 use super::args::UpArgs;
 use crate::failure::usage;
 use crate::policy::{Loaded, PolicyArgs};
+use crate::setup::linux::SockDiag;
 
 /// The policy in force, and how to read it again.
 pub(super) struct RuleBook {
@@ -22,7 +23,8 @@ impl RuleBook {
         // Who hands in a descriptor sees to the program's own sockets as well.
         let has_way_around = args.mark.is_some() || args.device.tun_fd.is_some();
         let loaded = load(&args.policy, has_way_around)?;
-        Ok(Self { args: args.policy.clone(), has_way_around, judge: Judge::new(loaded.policy) })
+        let judge = Judge::with(loaded.policy, owners(), None);
+        Ok(Self { args: args.policy.clone(), has_way_around, judge })
     }
 
     /// Who judges flows.
@@ -38,6 +40,17 @@ impl RuleBook {
                 error!("the policy stays as it is: {mistakes:#}");
                 None
             }
+        }
+    }
+}
+
+/// Who knows the owners of flows, where the system tells.
+fn owners() -> Option<Box<dyn Owners>> {
+    match SockDiag::new() {
+        Ok(owners) => Some(Box::new(owners)),
+        Err(error) => {
+            warn!(%error, "users and marks cannot be found out; rules that ask for them match nothing");
+            None
         }
     }
 }

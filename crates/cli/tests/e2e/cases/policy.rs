@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use socket2::SockRef;
 
 use crate::support::client;
 use crate::support::lab::{Lab, PROXY, SERVERS};
-use crate::support::need;
+use crate::support::need::{self, Need};
 use crate::support::process::Process;
 use crate::support::proxy::{self, Kind};
 
@@ -147,4 +148,52 @@ fn quic_and_ipv6_are_told_to_fall_back_at_once() {
     let ipv6 = connect(&lab, SERVERS[1], PORT).expect_err("off").raw_os_error();
     assert_eq!(ipv6, Some(Errno::ENETUNREACH as i32));
     assert!(connect(&lab, SERVERS[0], PORT).is_ok(), "IPv4 stays");
+}
+
+const OWNERS: &str = "[[rule]]\nuser = 4321\nverdict = 'reject'\n\
+                      [[rule]]\nmark = 77\nverdict = 'reject'\n\
+                      [[rule]]\nto = '198.51.100.0/24'\nverdict = 'proxy'\n\
+                      [[rule]]\nverdict = 'drop'";
+
+/// curl's exit code for a connection that is refused.
+const CURL_REFUSED: i32 = 7;
+
+#[test]
+fn users_and_marks_are_told_apart() {
+    if !need::met(&[Need::Program("curl"), Need::Program("setpriv")]) {
+        return;
+    }
+    let lab = Lab::new();
+    lab.serve_web();
+    lab.serve_datagrams();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let (_client, _) = up(&lab, OWNERS, &[]);
+    let curl = |user: &str| {
+        let mut command = lab.client.command("setpriv");
+        command.args([
+            "--reuid",
+            user,
+            "--clear-groups",
+            "curl",
+            "--silent",
+            "--output",
+            "/dev/null",
+        ]);
+        command.args(["--max-time", "20", &format!("http://{}/", SERVERS[0])]);
+        command.status().expect("run curl").code()
+    };
+    assert_eq!(curl("4321"), Some(CURL_REFUSED));
+    assert_eq!(curl("4322"), Some(0));
+
+    let ask = |mark: Option<u32>| {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        mark.map_or(Ok(()), |mark| SockRef::from(&socket).set_mark(mark))?;
+        socket.connect(address(SERVERS[0], 7))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.send(b"anyone?")?;
+        socket.recv(&mut [0; 8])
+    };
+    let refused = lab.client.run(|| ask(Some(77))).expect_err("rejected");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(lab.client.run(|| ask(None)).expect("an echo"), 7);
 }
