@@ -1,5 +1,6 @@
 //! The options of `pseudotcp proxy`.
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help, which is no Markdown")]
+#![allow(rustdoc::broken_intra_doc_links, reason = "brackets in the help are those of addresses")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
