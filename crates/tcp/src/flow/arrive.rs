@@ -190,8 +190,10 @@ impl Flow {
             cx.stats.duplicates += 1;
         }
         if !arrived.ahead {
-            // What the app pushes it waits for; FIN, marks and want of room are told at once.
-            let urgent = segment.has(TcpFlags::PSH) || fin || marked || arrived.dropped > 0;
+            // What the app pushes it waits for; FIN, marks, want of room and the end of a gap (RFC
+            // 5681 §4.2) are told at once.
+            let pushed = segment.has(TcpFlags::PSH) || fin;
+            let urgent = pushed || marked || arrived.dropped > 0 || arrived.fills;
             let delay = if urgent { Duration::ZERO } else { cx.config.ack_delay };
             self.receiver.acknowledge_soon(cx.now, delay, self.sender.mss());
         }

@@ -53,6 +53,8 @@ pub(crate) struct Arrived {
     pub(crate) out_of_order: u64,
     /// Bytes for which there was no room.
     pub(crate) dropped: u64,
+    /// It filled a gap.
+    pub(crate) fills: bool,
     /// The app's FIN was reached.
     pub(crate) finished: bool,
     /// It arrived ahead of a gap.
@@ -128,7 +130,9 @@ impl Receiver {
             // The first FIN that was heard counts; a second one elsewhere contradicts it.
             self.fin.get_or_insert(at);
         }
-        arrived.in_order += self.pull();
+        let pulled = self.pull();
+        arrived.in_order += pulled;
+        arrived.fills = pulled > 0;
         arrived.finished = self.pass_fin();
         if arrived.ahead {
             // RFC 5681 §4.2: at once, and one for each segment ahead of a gap.
@@ -139,8 +143,7 @@ impl Receiver {
 
     /// Something has arrived in order: at the end of the batch it is acknowledged, or soon.
     ///
-    /// RFC 1122 §4.2.3.2: every second full segment at once. So is what fills a gap (RFC 5681 §4.2),
-    /// and at the start of a flow everything.
+    /// RFC 1122 §4.2.3.2: every second full segment at once, and at the start of a flow everything.
     pub(crate) fn acknowledge_soon(&mut self, now: Time, delay: Duration, mss: u32) {
         let unacknowledged = self.next.offset_from(self.acked);
         let enough = u32::try_from(unacknowledged).is_ok_and(|octets| octets >= 2 * mss);
