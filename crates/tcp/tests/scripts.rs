@@ -165,6 +165,7 @@ impl Subject for Interposer {
             "user_timeout" => config.user_timeout(time()?),
             "ecn" => config.ecn(value != "off"),
             "keep_alive" => config.keep_alive(Some(time()?)),
+            "ack_delay" => config.ack_delay(time()?),
             "early_accept" => config.early_accept(value == "on"),
             "congestion" => config.congestion(congestion(value)?),
             _ => return Err(format!("{key} is not known")),
