@@ -42,8 +42,11 @@ fn leads_back(packet: &Packet) {
     build::reset(packet).iter().for_each(|reset| reset.segments().for_each(|r| assert_whole(&r)));
     let Some(flow) = packet.flow() else { return };
     let mut head = DatagramHead::default();
-    let cut = head.take(packet).then(|| head.quote(&bytes::Bytes::new())).flatten();
-    for quote in Quote::of(packet).into_iter().chain(cut) {
+    let cut = (packet.head().len() <= 1_200 && head.take(packet))
+        .then(|| head.quote(&bytes::Bytes::new()))
+        .flatten();
+    let whole = Quote::of(packet).filter(|_| packet.head().len() <= 1_200);
+    for quote in whole.into_iter().chain(cut) {
         for (error, cause) in [
             (quote.too_big(1_300), ErrorCause::TooBig { mtu: 1_300 }),
             (quote.unreachable(Unreachable::Port), ErrorCause::Unreachable(Unreachable::Port)),
