@@ -35,7 +35,8 @@
 //! A five-tuple: two destinations on one source port are two flows. In the terms of RFC 4787 both
 //! the mapping (§4.1) and the filtering (§5) are address- and port-dependent, and the mapping is
 //! refreshed by either direction (§4.3; [`Config::reply_refreshes`]). An owner that wants one mapping
-//! for many peers can join flows of one source: ids, not addresses, name them.
+//! for many peers, as a tunnel for many of them would give, can join flows of one source: ids, not
+//! addresses, name them.
 //!
 //! # Limits
 //!
