@@ -12,7 +12,16 @@ const RTT: Duration = Duration::from_millis(40);
 /// An open flow to an app with SACK whose round trip of 40 ms is known, and ten segments of 1,000
 /// bytes in flight that left 1 ms apart.
 fn in_flight() -> (Bench, FlowId) {
-    let (mut bench, id) = measured();
+    in_flight_of(Config::new())
+}
+
+/// The same from a gateway, which probes a silent tail sooner.
+fn in_flight_of_gateway() -> (Bench, FlowId) {
+    in_flight_of(Config::new().congestion(CongestionControl::Cubic))
+}
+
+fn in_flight_of(config: Config) -> (Bench, FlowId) {
+    let (mut bench, id) = measured_of(config);
     for n in 0..10 {
         bench.write(id, vec![n; 1_000]);
         assert_eq!(bench.out().len(), 1);
@@ -23,7 +32,11 @@ fn in_flight() -> (Bench, FlowId) {
 
 /// The same, before anything is in flight. The next number of ours is 1.
 fn measured() -> (Bench, FlowId) {
-    let mut bench = Bench::new(Config::new());
+    measured_of(Config::new())
+}
+
+fn measured_of(config: Config) -> (Bench, FlowId) {
+    let mut bench = Bench::new(config);
     let id = bench.opening(syn().mss(Some(1_000)).sack_ok());
     bench.engine.accept(bench.now, id);
     bench.out();
@@ -96,7 +109,7 @@ fn rfc_8985_a_retransmission_that_was_lost_goes_once_more() {
 
 #[test]
 fn rfc_8985_7_a_silent_tail_is_probed_by_its_last_segment() {
-    let (mut bench, _) = in_flight();
+    let (mut bench, _) = in_flight_of_gateway();
     // 2 × SRTT and 10 ms after the last one, which left 1 ms ago.
     bench.after_ms(88);
     assert_eq!(sent(&mut bench), [""; 0]);
@@ -107,7 +120,7 @@ fn rfc_8985_7_a_silent_tail_is_probed_by_its_last_segment() {
     bench.after(RTT);
     report(&mut bench, 1, &[(9_001, 10_001)]);
     bench.after_ms(10);
-    assert_eq!(sent(&mut bench).len(), 9);
+    assert_eq!(sent(&mut bench).len(), 7, "as much as the reduced window takes");
     assert_eq!(bench.engine.stats().timeouts, 0);
 }
 
@@ -126,7 +139,7 @@ fn rfc_8985_7_3_new_data_is_the_better_probe() {
 
 #[test]
 fn rfc_8985_7_2_one_probe_and_then_the_timer() {
-    let (mut bench, _) = in_flight();
+    let (mut bench, _) = in_flight_of_gateway();
     bench.after_ms(89);
     assert_eq!(sent(&mut bench).len(), 1);
     // The timeout counts from the probe.
@@ -164,8 +177,10 @@ fn rfc_8985_7_without_sack_nothing_is_probed() {
 #[test]
 fn rfc_8985_6_3_a_timeout_spares_what_left_a_moment_ago() {
     let (mut bench, id) = in_flight();
-    bench.after_ms(89);
-    bench.out();
+    // The first segment left 10 ms ago; 200 ms after it the tail is probed, and 200 ms later it is
+    // over.
+    bench.after_ms(190);
+    assert_eq!(sent(&mut bench), ["9001+1000"]);
     bench.after_ms(199);
     bench.write(id, vec![0; 1_000]);
     assert_eq!(sent(&mut bench), ["10001+1000"]);
@@ -175,6 +190,18 @@ fn rfc_8985_6_3_a_timeout_spares_what_left_a_moment_ago() {
     assert_eq!(sent(&mut bench), [""; 0], "the last one may still arrive");
     bench.app(ack(1, 11_001));
     assert_eq!(bench.engine.buffered(), 0);
+}
+
+#[test]
+fn rfc_8985_7_2_an_app_on_this_machine_may_be_busy_for_a_while() {
+    let mut bench = Bench::new(Config::new());
+    let id = bench.open_with(syn().mss(Some(1_000)).sack_ok());
+    bench.write(id, vec![0; 3_000]);
+    assert_eq!(bench.out().len(), 3);
+    bench.after_ms(149);
+    assert_eq!(sent(&mut bench), [""; 0]);
+    bench.after_ms(1);
+    assert_eq!(sent(&mut bench), ["2001+1000"]);
 }
 
 #[test]

@@ -120,6 +120,11 @@ impl Congestion for Cubic {
         self.mss = mss;
     }
 
+    /// As Linux has it: less is noise of schedulers.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(10)
+    }
+
     fn answers_congestion(&self) -> bool {
         true
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::{Acked, Congestion};
 use crate::clock::Time;
 
@@ -44,6 +46,12 @@ impl Congestion for Local {
 
     fn on_mss(&mut self, mss: u32) {
         self.mss = mss;
+    }
+
+    /// The app's machine is ours: when it is busy, what it has sent waits to be read, and losses
+    /// are rare.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(150)
     }
 
     fn answers_congestion(&self) -> bool {

@@ -28,6 +28,8 @@ pub(crate) trait Congestion: fmt::Debug + Send {
     fn on_idle(&mut self);
     /// Segments have another size from now on.
     fn on_mss(&mut self, mss: u32);
+    /// How much longer than a round trip an acknowledgement may take without meaning a loss.
+    fn patience(&self) -> Duration;
     /// Whether a report of congestion makes a difference.
     fn answers_congestion(&self) -> bool;
 }

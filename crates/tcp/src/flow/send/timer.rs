@@ -6,8 +6,6 @@ use crate::{Config, Stats};
 
 /// RFC 8985 §7.2, `WCDelAckT`: how long the app may keep the ACK of a single segment back.
 const MAX_ACK_DELAY: Duration = Duration::from_millis(200);
-/// The least time before a probe, as Linux has it: less is noise of the scheduler.
-const MIN_PROBE_TIMEOUT: Duration = Duration::from_millis(10);
 /// RFC 8985 §7.2: the time before a probe where nothing was measured.
 const INITIAL_PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -116,7 +114,7 @@ impl Sender {
             return INITIAL_PROBE_TIMEOUT;
         }
         let single = self.in_flight() <= self.mss();
-        let delay = if single { MAX_ACK_DELAY } else { MIN_PROBE_TIMEOUT };
+        let delay = if single { MAX_ACK_DELAY } else { self.congestion.patience() };
         2 * self.rtt.smoothed() + delay
     }
 
