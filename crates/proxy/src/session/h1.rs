@@ -21,6 +21,9 @@ use crate::refusal::Refusal;
 use crate::session::Client;
 use crate::tunnel::Tunnel;
 
+/// How much of a head is read at once; most are smaller.
+const READ: usize = 2 * 1024;
+
 /// How long a client is listened to that we have told the end.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -129,6 +132,7 @@ impl Session {
 
     async fn read(&mut self) -> io::Result<usize> {
         let Self { line, read, .. } = self;
+        read.reserve(READ);
         poll_fn(|cx| poll_read_buf(Pin::new(&mut *line.io()), cx, read)).await
     }
 
