@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pseudotcp-masque-mock", &["pseudotcp-masque"]),
     ("pseudotcp-direct", &["pseudotcp-masque"]),
     ("pseudotcp-proxy", &["pseudotcp-masque"]),
+    ("pseudotcp-resolver", &["pseudotcp-dns", "pseudotcp-masque"]),
     ("pseudotcp-tun", &["pseudotcp-packet"]),
     (
         "pseudotcp-pipeline",
@@ -43,6 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "pseudotcp-pipeline",
             "pseudotcp-policy",
             "pseudotcp-proxy",
+            "pseudotcp-resolver",
             "pseudotcp-tcp",
             "pseudotcp-tun",
             "pseudotcp-udp",

@@ -21,6 +21,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("scapy", "python3-scapy"),
     ("squid", "squid"),
     ("traceroute", "traceroute"),
+    ("kdig", "knot-dnsutils"),
+    ("named", "bind9"),
+    ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
 ];
 

@@ -7,11 +7,23 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, Record, RecordType};
 use lru::LruCache;
 
-use crate::Config;
 use crate::message::{Key, encode, records_mut};
+use crate::{Config, ExtendedError};
 
 /// RFC 2181 §8: a TTL with the top bit set is to be taken as zero.
 const MAX_WIRE_TTL: u32 = i32::MAX as u32;
+
+/// RFC 8767 §4: the TTL in seconds of outlived records.
+const STALE_TTL: u32 = 30;
+
+/// RFC 8767 §5: how long outlived answers are given without asking again.
+const STALE_RETRY: Duration = Duration::from_secs(30);
+
+/// An answer that is asked for this often is fetched anew before it is outlived.
+const POPULAR: u32 = 3;
+
+/// The last tenth of its life is the time to fetch a popular answer anew.
+const REFRESH_PART: u32 = 10;
 
 /// What an entry costs beside its message and its name: both structs and the list around them.
 const ENTRY_OVERHEAD: usize = size_of::<Key>() + size_of::<Entry>() + 64;
@@ -20,7 +32,8 @@ const ENTRY_OVERHEAD: usize = size_of::<Key>() + size_of::<Entry>() + 64;
 ///
 /// An answer lives as long as its shortest-lived record: positive ones by the records of the answer
 /// section, negative ones also by the SOA record of the authority section (RFC 2308 §5), without
-/// which they are not kept. Failures live for a moment (RFC 9520), all else not at all.
+/// which they are not kept. Failures live for a moment (RFC 9520), all else not at all. What is
+/// outlived stays a while longer, for the time when no resolver answers (RFC 8767).
 #[derive(Debug)]
 pub struct Cache {
     entries: LruCache<Key, Entry>,
@@ -28,11 +41,33 @@ pub struct Cache {
     config: Config,
 }
 
+/// What the cache has for a question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// The answer, its TTLs counted down (RFC 1035 §7.3).
+    pub answer: Message,
+    /// Many ask for it and it will soon be outlived: now is the time to fetch it anew.
+    pub refresh: bool,
+}
+
 #[derive(Debug)]
 struct Entry {
     message: Bytes,
     stored: Instant,
     lifetime: Duration,
+    kind: Kind,
+    uses: u32,
+    /// The outlived answer is good enough until then, as resolvers failed a moment ago.
+    excused_until: Option<Instant>,
+}
+
+/// What an entry is good for when it is outlived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Better than nothing.
+    Answer,
+    /// Nothing.
+    Failure,
 }
 
 impl Cache {
@@ -41,28 +76,46 @@ impl Cache {
         Self { entries: LruCache::unbounded(), bytes: 0, config: config.clone() }
     }
 
-    /// The answer to a question, its TTLs counted down (RFC 1035 §7.3).
-    pub fn get(&mut self, now: Instant, key: &Key) -> Option<Message> {
-        let entry = self.entries.get(key)?;
+    /// The answer to a question.
+    pub fn get(&mut self, now: Instant, key: &Key) -> Option<Hit> {
+        let entry = self.entries.get_mut(key)?;
         let age = now.saturating_duration_since(entry.stored);
-        if age >= entry.lifetime {
+        if age < entry.lifetime {
+            entry.uses = entry.uses.saturating_add(1);
+            let refresh = entry.is_due(age);
+            return Some(Hit { answer: entry.aged(age)?, refresh });
+        }
+        if entry.excused_until.is_some_and(|until| now < until) {
+            return Some(Hit { answer: entry.stale()?, refresh: false });
+        }
+        if !entry.may_be_stale(now, self.config.max_stale) {
             self.remove(key);
-            return None;
         }
-        let mut answer = Message::from_vec(&entry.message).ok()?;
-        let seconds = u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
-        for record in records_mut(&mut answer) {
-            record.ttl = record.ttl.saturating_sub(seconds);
-        }
-        Some(answer)
+        None
+    }
+
+    /// The outlived answer to a question, for want of a better one: now, and for the next 30 s.
+    pub fn get_stale(&mut self, now: Instant, key: &Key) -> Option<Message> {
+        let max_stale = self.config.max_stale;
+        let entry = self.entries.get_mut(key).filter(|entry| entry.may_be_stale(now, max_stale))?;
+        entry.excused_until = now.checked_add(STALE_RETRY);
+        entry.stale()
+    }
+
+    /// Whether there is an outlived answer.
+    pub fn has_stale(&self, now: Instant, key: &Key) -> bool {
+        let entry = self.entries.peek(key);
+        entry.is_some_and(|entry| entry.may_be_stale(now, self.config.max_stale))
     }
 
     /// Keeps an answer, if it may be kept.
     pub fn insert(&mut self, now: Instant, key: Key, mut answer: Message) {
         let Some(lifetime) = self.lifetime(&answer, key.query.query_type()) else { return };
+        let failed = answer.metadata.response_code == ResponseCode::ServFail;
+        let kind = if failed { Kind::Failure } else { Kind::Answer };
         self.cap_ttls(&mut answer);
         let Some(message) = encode(&answer) else { return };
-        let entry = Entry { message, stored: now, lifetime };
+        let entry = Entry { message, stored: now, lifetime, kind, uses: 0, excused_until: None };
         if cost(&key, &entry) > self.config.cache_bytes {
             return;
         }
@@ -130,6 +183,41 @@ impl Cache {
         for record in &mut answer.authorities {
             record.ttl = record.ttl.min(soa_minimum(record).unwrap_or(u32::MAX));
         }
+    }
+}
+
+impl Entry {
+    /// Whether the answer is popular and in the last part of a life that is worth the trouble.
+    fn is_due(&self, age: Duration) -> bool {
+        self.kind == Kind::Answer
+            && self.uses >= POPULAR
+            && self.lifetime.saturating_sub(age) * REFRESH_PART <= self.lifetime
+    }
+
+    fn may_be_stale(&self, now: Instant, max_stale: Duration) -> bool {
+        let age = now.saturating_duration_since(self.stored);
+        self.kind == Kind::Answer && age < self.lifetime.saturating_add(max_stale)
+    }
+
+    fn aged(&self, age: Duration) -> Option<Message> {
+        let seconds = u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
+        self.with_ttls(|ttl| ttl.saturating_sub(seconds))
+    }
+
+    fn stale(&self) -> Option<Message> {
+        let answer = self.with_ttls(|_| STALE_TTL)?;
+        Some(match answer.metadata.response_code {
+            ResponseCode::NXDomain => ExtendedError::StaleNxDomain.explain(answer),
+            _ => ExtendedError::StaleAnswer.explain(answer),
+        })
+    }
+
+    fn with_ttls(&self, change: impl Fn(u32) -> u32) -> Option<Message> {
+        let mut answer = Message::from_vec(&self.message).ok()?;
+        for record in records_mut(&mut answer) {
+            record.ttl = change(record.ttl);
+        }
+        Some(answer)
     }
 }
 

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use hickory_proto::rr::Name;
+
 /// Limits and lifetimes of an [`Interceptor`](crate::Interceptor) and its cache.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -7,9 +9,15 @@ pub struct Config {
     pub(crate) max_ttl: Duration,
     pub(crate) max_negative_ttl: Duration,
     pub(crate) failure_ttl: Duration,
+    pub(crate) max_stale: Duration,
+    pub(crate) stale_after: Duration,
     pub(crate) max_datagram: u16,
     pub(crate) max_waiting: usize,
+    pub(crate) max_waiting_per_source: usize,
+    pub(crate) max_rate_per_source: u32,
     pub(crate) timeout: Duration,
+    pub(crate) fake_names: Option<u32>,
+    pub(crate) private_suffixes: Vec<Name>,
 }
 
 impl Default for Config {
@@ -21,10 +29,18 @@ impl Default for Config {
             max_negative_ttl: Duration::from_hours(1),
             // RFC 9520 §3.2: a second at least.
             failure_ttl: Duration::from_secs(1),
+            // RFC 8767 §5: one to three days.
+            max_stale: Duration::from_hours(24),
+            // RFC 8767 §5: 1.8 seconds, before clients lose patience.
+            stale_after: Duration::from_millis(1_800),
             // RFC 9715 §3.2: no fragments on any path.
             max_datagram: 1_232,
             max_waiting: 4_096,
+            max_waiting_per_source: 2_048,
+            max_rate_per_source: 50_000,
             timeout: Duration::from_secs(4),
+            fake_names: None,
+            private_suffixes: Vec::new(),
         }
     }
 }
@@ -60,6 +76,21 @@ impl Config {
         self
     }
 
+    /// How long an outlived answer is kept for the time when no resolver answers (RFC 8767);
+    /// default 24 hours. Zero switches outlived answers off.
+    #[must_use]
+    pub fn max_stale(mut self, time: Duration) -> Self {
+        self.max_stale = time;
+        self
+    }
+
+    /// How long a client waits before it gets an outlived answer, where there is one; default 1.8 s.
+    #[must_use]
+    pub fn stale_after(mut self, time: Duration) -> Self {
+        self.stale_after = time;
+        self
+    }
+
     /// The largest answer in bytes that goes into a datagram, even if the client can take more;
     /// default 1,232, at least 512. Larger ones are truncated, and asked for again over a stream.
     #[must_use]
@@ -75,10 +106,43 @@ impl Config {
         self
     }
 
+    /// How many questions of one address (one /64 of IPv6) may wait for an upstream; default 2,048.
+    /// More are answered SERVFAIL.
+    #[must_use]
+    pub fn max_waiting_per_source(mut self, questions: usize) -> Self {
+        self.max_waiting_per_source = questions;
+        self
+    }
+
+    /// How many questions of one address (one /64 of IPv6) are looked at in a second; default
+    /// 50,000. More are dropped: answering a flood makes two of it.
+    #[must_use]
+    pub fn max_rate_per_source(mut self, questions: u32) -> Self {
+        self.max_rate_per_source = questions;
+        self
+    }
+
     /// How long an upstream may take; default 4 s, as stub resolvers commonly give up after 5.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Answers questions for addresses from a pool of fake ones, for that many names at once
+    /// (131,000 at the most); default: real addresses.
+    #[must_use]
+    pub fn fake_names(mut self, names: u32) -> Self {
+        self.fake_names = Some(names);
+        self
+    }
+
+    /// Always asks upstream for the names at and below this one: it has a server of its own, which
+    /// knows better than any rule for special names, and its addresses are real. May be called
+    /// several times.
+    #[must_use]
+    pub fn private_suffix(mut self, suffix: Name) -> Self {
+        self.private_suffixes.push(suffix);
         self
     }
 }

@@ -11,12 +11,14 @@
 //! ```
 //! use std::time::Instant;
 //!
-//! use pseudotcp_dns::{Carrier, Config, Interceptor};
+//! use pseudotcp_dns::{Asker, Carrier, Config, Interceptor};
 //!
 //! let now = Instant::now();
 //! let mut dns = Interceptor::new(Config::default());
 //! let question = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x07eXample\x03com\0\0\x01\0\x01";
-//! dns.handle_query(now, "some client", Carrier::Datagram, question);
+//! let source = "192.0.2.1".parse().unwrap();
+//! let asker = Asker { client: "some client", source, carrier: Carrier::Datagram };
+//! dns.handle_query(now, asker, question);
 //!
 //! let query = dns.poll_query().expect("the cache is empty");
 //! assert_eq!(query.message[..2], [0, 0]); // nothing of the client goes upstream
@@ -35,6 +37,7 @@
 //!   FORMERR, NOTIMP, REFUSED, BADVERS, or silence for what is no query at all. It also fits
 //!   answers to questions: id, flags, letters, size.
 //! * [`cache`] keeps answers as long as their TTLs allow, counted down.
+//! * [`fake`] lends addresses to names, so that a flow can be opened by name elsewhere.
 //! * [`upstream`] makes the messages that are sent on, checks what comes back, and shapes
 //!   DNS-over-HTTPS requests (RFC 8484) as data.
 //!
@@ -58,13 +61,19 @@
 
 pub mod cache;
 mod config;
+mod extended;
+pub mod fake;
 mod intercept;
+mod limit;
+mod local;
 pub mod message;
+mod names;
 pub mod upstream;
 
 pub use config::Config;
+pub use extended::ExtendedError;
 pub use hickory_proto as proto;
-pub use intercept::{Answer, Carrier, Interceptor, QueryId, Stats, UpstreamQuery};
+pub use intercept::{Answer, Asker, Carrier, Interceptor, QueryId, Stats, UpstreamQuery};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

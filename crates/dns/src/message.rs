@@ -7,6 +7,8 @@ use hickory_proto::op::{
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
+use crate::extended;
+
 /// RFC 1035 §4.2.1: what a client takes in a datagram unless it says more.
 const MIN_DATAGRAM: u16 = 512;
 
@@ -46,7 +48,7 @@ impl Rejection {
         {
             answer.queries.push(query);
         }
-        answer.edns = (self == Self::BadVersion).then(|| our_edns(false));
+        answer.edns = (self == Self::BadVersion).then(|| our_edns(false, None));
         encode(&answer)
     }
 
@@ -139,7 +141,7 @@ impl Question {
         for record in records_mut(&mut answer).filter(|record| record.name == self.query.name) {
             record.name.clone_from(&self.query.name);
         }
-        answer.edns = self.edns.map(|_| our_edns(self.dnssec_ok()));
+        answer.edns = self.edns.map(|_| our_edns(self.dnssec_ok(), extended::errors(&answer)));
         answer.signature = None;
         encode_within(answer, limit).unwrap_or_default()
     }
@@ -205,8 +207,8 @@ fn error(asked: &Metadata, code: ResponseCode) -> Message {
     message
 }
 
-fn our_edns(dnssec_ok: bool) -> Edns {
-    let mut edns = Edns::new();
+fn our_edns(dnssec_ok: bool, errors: Option<Edns>) -> Edns {
+    let mut edns = errors.unwrap_or_default();
     edns.set_max_payload(OUR_DATAGRAM).set_dnssec_ok(dnssec_ok);
     edns
 }

@@ -5,9 +5,11 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use hickory_proto::op::{Edns, Header, Message, MessageType, OpCode};
+use hickory_proto::op::{Edns, Header, Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
+use crate::extended;
 use crate::message::{Key, encode};
 
 /// The media type of DNS messages in HTTP (RFC 8484 §6), for `content-type` and `accept`.
@@ -33,6 +35,37 @@ pub fn query(key: &Key) -> Option<Bytes> {
     encode(&message)
 }
 
+/// RFC 8467 §4.1: queries that travel encrypted have a multiple of this length.
+const PADDING_BLOCK: usize = 128;
+
+/// The same query with padding (RFC 7830), so that its length does not tell the name. Only for
+/// servers that are asked through encryption.
+pub fn padded(query: &Bytes) -> Bytes {
+    const OPTION: u16 = 12;
+    const OPTION_HEAD: usize = 4;
+    let Ok(mut message) = Message::from_vec(query) else { return query.clone() };
+    let bare = query.len() + OPTION_HEAD;
+    let padding = vec![0; bare.next_multiple_of(PADDING_BLOCK) - bare];
+    let edns = message.edns.get_or_insert_with(Edns::new);
+    edns.options_mut().insert(EdnsOption::Unknown(OPTION, padding));
+    encode(&message).unwrap_or_else(|| query.clone())
+}
+
+/// Whether a message says that its sender could not answer, so that another server may be asked:
+/// whatever is neither an answer nor the news that the name does not exist.
+pub fn is_failure(message: &[u8]) -> bool {
+    let header = Header::read(&mut BinDecoder::new(message));
+    !header.is_ok_and(|header| {
+        matches!(header.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
+    })
+}
+
+/// Whether a message is cut short, and the whole is to be had over a stream (RFC 2181 §9).
+pub fn is_truncated(message: &[u8]) -> bool {
+    let header = Header::read(&mut BinDecoder::new(message));
+    header.is_ok_and(|header| header.metadata.truncation)
+}
+
 /// Why a message is no answer to what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
@@ -51,7 +84,7 @@ pub enum ResponseError {
 }
 
 /// Reads an upstream's message and checks that it answers the question. What concerns only the
-/// hop to the upstream, EDNS, is taken off.
+/// hop to the upstream is taken off; of EDNS only extended errors (RFC 8914) stay.
 pub fn response(key: &Key, message: &[u8]) -> Result<Message, ResponseError> {
     let header =
         Header::read(&mut BinDecoder::new(message)).map_err(|_| ResponseError::Malformed)?;
@@ -60,7 +93,7 @@ pub fn response(key: &Key, message: &[u8]) -> Result<Message, ResponseError> {
     if answer.queries.first() != Some(&key.query) {
         return Err(ResponseError::WrongQuestion);
     }
-    answer.edns = None;
+    answer.edns = extended::errors(&answer);
     answer.signature = None;
     Ok(answer)
 }

@@ -45,12 +45,12 @@ fn lifetime(answer: &Message) -> u64 {
 #[test]
 fn d33_ttls_are_counted_down() {
     let (now, key) = (epoch(), key("example.", RecordType::A));
-    let mut cache = Cache::new(&Config::default());
+    let mut cache = Cache::new(&Config::default().max_stale(Duration::ZERO));
     let records = vec![a("example.", 300, 1), a("example.", 200, 2)];
     cache.insert(now, key.clone(), answer(NO_ERROR, records, vec![]));
     let mut ttls = |millis| {
         let message = cache.get(now + Duration::from_millis(millis), &key);
-        message.map(|message| message.answers.iter().map(|r| r.ttl).collect::<Vec<_>>())
+        message.map(|hit| hit.answer.answers.iter().map(|r| r.ttl).collect::<Vec<_>>())
     };
     assert_eq!(ttls(0), Some(vec![300, 200]));
     assert_eq!(ttls(1_999), Some(vec![299, 199]));
@@ -85,7 +85,7 @@ fn the_soa_of_a_denial_does_not_outlive_it() {
     let (now, key) = (epoch(), key("example.", RecordType::A));
     let mut cache = Cache::new(&Config::default());
     cache.insert(now, key.clone(), answer(NX_DOMAIN, vec![], vec![soa("example.", 900, 60)]));
-    let kept = cache.get(now + secs(10), &key).unwrap();
+    let kept = cache.get(now + secs(10), &key).unwrap().answer;
     assert_eq!((kept.metadata.response_code, kept.authorities[0].ttl), (NX_DOMAIN, 50));
 }
 
@@ -108,7 +108,7 @@ fn records_that_nobody_knows_are_kept_as_they_are() {
         RData::Unknown { code: RecordType::Unknown(65_280), rdata: NULL::with(vec![1, 2, 3]) };
     let record = Record::from_rdata(support::name("example."), 60, data);
     cache.insert(now, key.clone(), answer(NO_ERROR, vec![record.clone()], vec![]));
-    assert_eq!(cache.get(now, &key).unwrap().answers, [record]);
+    assert_eq!(cache.get(now, &key).unwrap().answer.answers, [record]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ proptest! {
                 }
                 Op::Get { name } => {
                     let kept = cache.get(now, &key(&format!("n{name}.example."), RecordType::A));
-                    let kept = kept.map(|message| message.answers[0].ttl);
+                    let kept = kept.map(|hit| hit.answer.answers[0].ttl);
                     let expected = model.get(&name).and_then(|&(stored, ttl)| {
                         let age = u32::try_from((now - stored).as_secs()).unwrap();
                         ttl.checked_sub(age).filter(|&left| left > 0)

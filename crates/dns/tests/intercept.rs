@@ -8,7 +8,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Record, RecordType};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use pseudotcp_dns::{Carrier, Config, Interceptor, QueryId, UpstreamQuery};
+use pseudotcp_dns::{Asker, Carrier, Config, ExtendedError, Interceptor, QueryId, UpstreamQuery};
 use support::{a, aaaa, epoch, query, read, response, txt, wire, with_edns};
 
 /// An interceptor whose clients are numbers.
@@ -23,7 +23,12 @@ impl Bench {
     }
 
     fn ask(&mut self, client: u32, message: &Message) {
-        self.dns.handle_query(self.now, client, Carrier::Datagram, &wire(message));
+        self.ask_by(Carrier::Datagram, client, &wire(message));
+    }
+
+    fn ask_by(&mut self, carrier: Carrier, client: u32, message: &[u8]) {
+        let source = "10.0.0.1".parse().unwrap();
+        self.dns.handle_query(self.now, Asker { client, source, carrier }, message);
     }
 
     fn queries(&mut self) -> Vec<UpstreamQuery> {
@@ -134,7 +139,7 @@ fn failures_are_told_at_once() {
     let mut bench = Bench::new(Config::default());
     bench.ask(1, &example());
     let asked = bench.query();
-    bench.dns.handle_failure(bench.now, asked.id);
+    bench.dns.handle_failure(bench.now, asked.id, ExtendedError::NoReachableResolver);
     assert_eq!(bench.codes(), [(1, ResponseCode::ServFail)]);
 
     bench.ask(2, &query("other.", RecordType::A));
@@ -149,7 +154,7 @@ fn the_carrier_limits_the_answer() {
     let mut bench = Bench::new(Config::default());
     let big = with_edns(query("example.", RecordType::TXT), 4_096, false);
     bench.ask(1, &big);
-    bench.dns.handle_query(bench.now, 2, Carrier::Stream, &wire(&big));
+    bench.ask_by(Carrier::Stream, 2, &wire(&big));
     let asked = bench.query();
     bench.respond(&asked, (0..10).map(|_| txt("example.", 60, 200)).collect());
     let answers = bench.answers();
@@ -161,7 +166,7 @@ fn the_carrier_limits_the_answer() {
 fn rejected_messages_are_answered_and_not_asked() {
     let mut bench = Bench::new(Config::default());
     bench.ask(1, &query("example.", RecordType::AXFR));
-    bench.dns.handle_query(bench.now, 2, Carrier::Datagram, b"short");
+    bench.ask_by(Carrier::Datagram, 2, b"short");
     assert_eq!(bench.codes(), [(1, ResponseCode::Refused)]);
     assert!(bench.queries().is_empty());
     assert_eq!((bench.dns.stats().queries, bench.dns.stats().rejected), (2, 2));
@@ -219,7 +224,8 @@ proptest! {
                     bench.respond(&query.clone(), vec![a("example.", ttl, 1)]);
                 }
                 Op::Fail { index } if !asked.is_empty() => {
-                    bench.dns.handle_failure(bench.now, asked[index.index(asked.len())].0);
+                    let (id, _) = asked[index.index(asked.len())];
+                    bench.dns.handle_failure(bench.now, id, ExtendedError::NoReachableResolver);
                 }
                 Op::Pass { millis } => bench.pass(Duration::from_millis(millis)),
                 Op::Respond { .. } | Op::Fail { .. } => {}
@@ -232,7 +238,47 @@ proptest! {
             }
             prop_assert!(waiting.len() <= 6);
             prop_assert!(waiting.iter().all(|&(_, since)| bench.now < since + Duration::from_secs(4)));
-            prop_assert_eq!(bench.dns.poll_timeout().is_none(), waiting.is_empty());
+            prop_assert!(bench.dns.poll_timeout().is_some() || waiting.is_empty());
         }
+        bench.pass(Duration::from_secs(4));
+        prop_assert_eq!(bench.answers().len(), waiting.len());
+        prop_assert_eq!(bench.dns.poll_timeout(), None, "no timer when nothing waits");
     }
+}
+
+fn ask_from(bench: &mut Bench, source: &str, name: &str) {
+    let source = source.parse().unwrap();
+    let asker = Asker { client: 0, source, carrier: Carrier::Datagram };
+    bench.dns.handle_query(bench.now, asker, &wire(&query(name, RecordType::A)));
+}
+
+#[test]
+fn one_source_cannot_take_all_room_to_wait() {
+    let mut bench = Bench::new(Config::default().max_waiting_per_source(2));
+    for n in 0..3 {
+        ask_from(&mut bench, &format!("2001:db8::{n}"), &format!("n{n}.example."));
+    }
+    assert_eq!(bench.codes(), [(0, ResponseCode::ServFail)], "a /64 is one source");
+    ask_from(&mut bench, "2001:db8:0:1::", "n3.example.");
+    let asked = bench.queries();
+    assert_eq!(asked.len(), 3);
+    bench.respond(&asked[0], vec![a("n0.example.", 60, 7)]);
+    ask_from(&mut bench, "2001:db8::9", "n4.example.");
+    assert_eq!(bench.queries().len(), 1, "an answer makes room");
+}
+
+#[test]
+fn a_flood_is_dropped_and_counted() {
+    let mut bench = Bench::new(Config::default().max_rate_per_source(10));
+    for _ in 0..15 {
+        ask_from(&mut bench, "10.0.0.1", "example.");
+    }
+    assert_eq!((bench.dns.stats().queries, bench.dns.stats().dropped), (15, 5));
+    ask_from(&mut bench, "10.0.0.2", "example.");
+    assert_eq!(bench.dns.stats().dropped, 5, "another source has its own rate");
+    bench.pass(Duration::from_millis(300));
+    for _ in 0..5 {
+        ask_from(&mut bench, "10.0.0.1", "example.");
+    }
+    assert_eq!(bench.dns.stats().dropped, 7, "three more after 300 ms");
 }

@@ -1,8 +1,8 @@
 //! Glue: packet ports and transports as Sink and Stream pipeline stages.
 //!
 //! ```text
-//!  splice( tap( tun ),  fragments( guard( judge, stack( route( judge, masque, direct ) ) ) ) )
-//!          ╰──────── packet ports ─────────╯            ╰──────── transports ────────╯
+//!  splice( tap( tun ),  fragments( guard( judge, stack( dns( resolve, route( judge, masque, direct ) ) ) ) ) )
+//!          ╰──────── packet ports ─────────╯            ╰──────────────── transports ──────────────╯
 //! ```
 //!
 //! Left of the stack everything is a [`PacketPort`]: a `Sink<Packet>` and `Stream` of packets. Right
@@ -10,8 +10,8 @@
 //! that sees both. Stages can be stacked, swapped and tested alone; [`splice`] moves the packets.
 //!
 //! What this crate deliberately does not do: it opens no device and no socket, and it spawns nothing.
-//! The future that [`splice`] returns is the whole data path; run it where you like, within a tokio
-//! runtime (for its timers).
+//! The future that [`splice`] returns is the whole data path, that of [`dns::Service`] the way of the
+//! questions to their resolvers; run them where you like, within a tokio runtime (for its timers).
 #![forbid(unsafe_code)]
 #![deny(
     clippy::expect_used,
@@ -22,6 +22,7 @@
 )]
 
 mod clock;
+pub mod dns;
 mod fragments;
 mod guard;
 mod ipv6_watch;
@@ -34,6 +35,7 @@ pub mod stack;
 mod tap;
 mod timer;
 
+pub use dns::Dns;
 pub use fragments::{Fragments, FragmentsStats};
 pub use guard::{Guard, GuardStats};
 pub use judge::{Judge, KnownName, Names, Owners, Replaced};

@@ -8,6 +8,7 @@ use clap::{ArgGroup, Args, ValueEnum, value_parser};
 use ipnet::IpNet;
 use pseudotcp_pipeline::stack::Ping;
 
+use super::dns::DnsArgs;
 use crate::logging::Logging;
 use crate::policy::PolicyArgs;
 use crate::secret::Secret;
@@ -50,6 +51,9 @@ pub(crate) struct UpArgs {
     /// What apps hear that ping somebody. A proxy cannot carry a ping.
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     pub(crate) icmp: PingMode,
+
+    #[command(flatten)]
+    pub(crate) dns: DnsArgs,
 
     /// Capture all packets of the TUN in this file (pcapng, for Wireshark).
     #[arg(long, value_name = "FILE")]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use pseudotcp_masque_h2::Client;
-use pseudotcp_pipeline::{Fragments, FragmentsStats, Guard, Stack};
+use pseudotcp_pipeline::{Dns, Fragments, FragmentsStats, Guard, Stack};
 use pseudotcp_tun::Counters as TunCounters;
 use serde_json::{Map, Value};
 
@@ -18,15 +18,18 @@ impl Counters {
         tun: &TunCounters,
         fragments: &Fragments<Guard<Stack>>,
         client: &Client,
+        stage: Option<&Dns>,
     ) -> Self {
         let guard = fragments.port();
-        Self(vec![
+        let mut groups = vec![
             ("tcp", tcp(guard.port())),
             ("udp", udp(guard.port())),
             ("device", device(tun, guard)),
             ("pieces", pieces(fragments.stats())),
             ("proxy", proxy(client)),
-        ])
+        ];
+        groups.extend(stage.map(|stage| ("dns", dns(stage))));
+        Self(groups)
     }
 
     /// Prints the counters on standard error.
@@ -126,6 +129,19 @@ fn pieces(stats: FragmentsStats) -> Vec<(&'static str, u64)> {
         ("overlapping", reassembly.overlapping),
         ("malformed", reassembly.malformed),
         ("packets cut", stats.packets_cut),
+    ]
+}
+
+fn dns(stage: &Dns) -> Vec<(&'static str, u64)> {
+    let stats = stage.stats();
+    vec![
+        ("questions", stats.queries),
+        ("answered from memory", stats.hits),
+        ("outlived", stats.stale),
+        ("asked", stats.upstream_queries),
+        ("failed", stats.failures),
+        ("rejected", stats.rejected),
+        ("dropped", stats.dropped + stats.overloads),
     ]
 }
 

@@ -12,8 +12,8 @@ use pseudotcp_tun::{Counters as TunCounters, TunPort};
 use super::args::UpArgs;
 use super::capture::Capture;
 use super::counters::Counters;
-use super::device;
 use super::rulebook::RuleBook;
+use super::{device, dns};
 use crate::output::{self, plural};
 use crate::signals::{Signals, Wish};
 
@@ -26,6 +26,7 @@ pub(super) struct DataPath {
     rules: RuleBook,
     tun: TunCounters,
     client: Client,
+    dns: Option<dns::Stage>,
 }
 
 impl DataPath {
@@ -41,8 +42,9 @@ impl DataPath {
             .udp_offload(tun.has_udp_offload())
             .ping(args.icmp.into())
             .device_networks(device::networks(&args.device));
-        let transport = route(args, rules.judge(), &client);
-        let stack = Stack::new(config, Arc::new(transport)).context("making the stack")?;
+        let route = Arc::new(route(args, rules.judge(), &client));
+        let (transport, dns) = dns::stage(&args.dns, device::has_ipv6(&args.device), route)?;
+        let stack = Stack::new(config, transport).context("making the stack")?;
         let (mtu, limit) = (tun.mtu(), stack.icmp_limit());
         let guard = Guard::new(rules.judge().clone(), limit.clone(), stack);
         let counters = tun.counters();
@@ -53,6 +55,7 @@ impl DataPath {
             rules,
             tun: counters,
             client,
+            dns,
         })
     }
 
@@ -69,6 +72,9 @@ impl DataPath {
             }
         };
         self.show(as_json);
+        if let Some(stage) = &self.dns {
+            stage.save();
+        }
         outcome.context("the device is gone")
     }
 
@@ -84,7 +90,13 @@ impl DataPath {
     }
 
     fn show(&self, as_json: bool) {
-        Counters::read(&self.tun, &self.stack, &self.client).show(as_json);
+        Counters::read(
+            &self.tun,
+            &self.stack,
+            &self.client,
+            self.dns.as_ref().map(|stage| &stage.dns),
+        )
+        .show(as_json);
     }
 }
 

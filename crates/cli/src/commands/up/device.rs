@@ -39,6 +39,11 @@ pub(super) fn networks(args: &DeviceArgs) -> Vec<IpNet> {
     if args.tun_fd.is_some() { Vec::new() } else { addresses(args) }
 }
 
+/// Whether apps can reach the interface by IPv6; of one that was handed in that is not known.
+pub(super) fn has_ipv6(args: &DeviceArgs) -> bool {
+    args.tun_fd.is_some() || addresses(args).iter().any(|address| address.addr().is_ipv6())
+}
+
 fn addresses(args: &DeviceArgs) -> Vec<IpNet> {
     if !args.addresses.is_empty() {
         return args.addresses.clone();

@@ -6,6 +6,7 @@ mod client;
 mod counters;
 mod data_path;
 mod device;
+mod dns;
 mod explain;
 mod rulebook;
 
@@ -99,7 +100,9 @@ async fn open(
     let name = tun.name().map(str::to_owned);
     let data_path = DataPath::new(args, rules, tun, capture, reached.client)?;
     if let Some(name) = &name {
-        let (tun, networks) = (setup.link(name).await?, args.routes.clone());
+        let tun = setup.link(name).await?;
+        let fake = dns::networks(&args.dns, device::has_ipv6(&args.device));
+        let networks = [&args.routes[..], &fake].concat();
         setup.apply(&Wanted { tun, networks, mark: args.mark, ways }).await?;
     }
     let name = name.as_deref().unwrap_or("the descriptor");

@@ -118,7 +118,7 @@ fn dig(kind: Kind) {
     let lab = Lab::new();
     lab.serve_datagrams();
     let _proxy = proxy::start(&lab, kind);
-    let _client = client::up(&lab, &[]);
+    let _client = client::up(&lab, &["--dns", "pass"]);
     for server in SERVERS {
         let mut dig = lab.client.command("dig");
         dig.arg(format!("@{server}"));

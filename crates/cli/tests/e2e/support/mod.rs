@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod curl;
 pub(crate) mod lab;
+pub(crate) mod named;
 pub(crate) mod need;
 pub(crate) mod netns;
 pub(crate) mod pattern;

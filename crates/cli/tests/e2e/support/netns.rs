@@ -1,7 +1,8 @@
 //! Network namespaces that vanish with their owner.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{Ipv6Addr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,7 +29,25 @@ impl Namespace {
         ip(&format!("netns add {name}"));
         let namespace = Self { name };
         namespace.ip("link set lo up");
+        // Without a file of its own the namespace would share this machine's.
+        namespace.resolve_by("127.0.0.1");
         namespace
+    }
+
+    /// Names a DNS server to the programs that will run in this namespace.
+    pub(crate) fn resolve_by(&self, server: &str) {
+        fs::create_dir_all(self.etc()).expect("make a folder");
+        fs::write(self.resolv_conf(), format!("nameserver {server}\n")).expect("name a server");
+    }
+
+    /// What those programs see as `/etc/resolv.conf`.
+    pub(crate) fn resolv_conf(&self) -> PathBuf {
+        self.etc().join("resolv.conf")
+    }
+
+    /// The files that `ip netns exec` puts over those of `/etc`.
+    fn etc(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.name)
     }
 
     /// A cable between two namespaces, each end with its name and addresses.
@@ -55,7 +74,7 @@ impl Namespace {
     /// Sets a kernel parameter, named by its path below `/proc/sys`.
     pub(crate) fn set(&self, parameter: &str, value: &str) {
         let path = format!("/proc/sys/{parameter}");
-        let written = self.run(|| std::fs::write(&path, value));
+        let written = self.run(|| fs::write(&path, value));
         written.unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
@@ -105,8 +124,13 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
+        delete(&self.name);
     }
+}
+
+fn delete(name: &str) {
+    let _ = Command::new("ip").args(["netns", "delete", name]).status();
+    let _ = fs::remove_dir_all(Path::new("/etc/netns").join(name));
 }
 
 /// Runs `ip`; panics with what it says if it fails.
@@ -122,7 +146,7 @@ fn sweep() {
     let list = ip("netns list");
     let names = list.lines().filter_map(|line| line.split_whitespace().next());
     for name in names.filter(|name| is_orphan(name)) {
-        let _ = Command::new("ip").args(["netns", "delete", name]).status();
+        delete(name);
     }
 }
 
@@ -130,5 +154,5 @@ fn is_orphan(name: &str) -> bool {
     let mut parts = name.split('-');
     let ours = parts.next() == Some(PREFIX);
     let owner = parts.next().and_then(|pid| pid.parse::<u32>().ok());
-    ours && owner.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+    ours && owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
 }
