@@ -43,7 +43,8 @@ impl DataPath {
             .ping(args.icmp.into())
             .device_networks(device::networks(&args.device));
         let route = Arc::new(route(args, rules.judge(), &client));
-        let (transport, dns) = dns::stage(&args.dns, device::has_ipv6(&args.device), route)?;
+        let (transport, dns) =
+            dns::stage(&args.dns, device::has_ipv6(&args.device), rules.names(), route)?;
         let stack = Stack::new(config, transport).context("making the stack")?;
         let (mtu, limit) = (tun.mtu(), stack.icmp_limit());
         let guard = Guard::new(rules.judge().clone(), limit.clone(), stack);

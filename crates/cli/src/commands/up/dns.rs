@@ -2,18 +2,19 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help, which is no Markdown")]
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use pseudotcp_dns::fake;
+use pseudotcp_dns::fake::{self, FakePool};
 use pseudotcp_dns::proto::rr::Name;
 use pseudotcp_masque::Transport;
 use pseudotcp_pipeline::dns::Ipv6Answers;
-use pseudotcp_pipeline::{Dns, dns};
+use pseudotcp_pipeline::{Dns, KnownName, Names, dns};
 use pseudotcp_resolver::{Config, Resolver, Server};
 use tracing::warn;
 
@@ -115,6 +116,17 @@ impl Stage {
     }
 }
 
+/// The names that the DNS stage knows, for a policy that is made before it.
+#[derive(Clone, Default)]
+pub(super) struct KnownNames(Arc<OnceLock<Dns>>);
+
+impl Names for KnownNames {
+    fn name(&self, address: IpAddr) -> Option<KnownName> {
+        let name = self.0.get()?.name_of(address)?;
+        Some(KnownName { name, is_stand_in: FakePool::contains(address) })
+    }
+}
+
 /// The networks that have to enter the TUN for the sake of DNS.
 pub(super) fn networks(args: &DnsArgs, has_ipv6: bool) -> Vec<IpNet> {
     match args.mode {
@@ -128,6 +140,7 @@ pub(super) fn networks(args: &DnsArgs, has_ipv6: bool) -> Vec<IpNet> {
 pub(super) fn stage(
     args: &DnsArgs,
     has_ipv6: bool,
+    names: &KnownNames,
     inner: Arc<dyn Transport>,
 ) -> Result<(Arc<dyn Transport>, Option<Stage>)> {
     if args.mode == Mode::Pass {
@@ -144,6 +157,8 @@ pub(super) fn stage(
         // There is none before the first run.
         dns.restore(&fs::read_to_string(path).unwrap_or_default());
     }
+    // There is one stage in a run, so nothing can be there.
+    let _ = names.0.set(dns.clone());
     let stage = Stage { dns: dns.clone(), fake_file: args.fake_file.clone() };
     Ok((Arc::new(dns), Some(stage)))
 }

@@ -5,6 +5,7 @@ use pseudotcp_pipeline::{Judge, Owners, Replaced};
 use tracing::{error, warn};
 
 use super::args::UpArgs;
+use super::dns::KnownNames;
 use crate::failure::usage;
 use crate::policy::{Loaded, PolicyArgs};
 use crate::setup::linux::SockDiag;
@@ -15,6 +16,7 @@ pub(super) struct RuleBook {
     /// Flows can go past the proxy without coming back into the TUN.
     has_way_around: bool,
     judge: Judge,
+    names: KnownNames,
 }
 
 impl RuleBook {
@@ -23,8 +25,14 @@ impl RuleBook {
         // Who hands in a descriptor sees to the program's own sockets as well.
         let has_way_around = args.mark.is_some() || args.device.tun_fd.is_some();
         let loaded = load(&args.policy, has_way_around)?;
-        let judge = Judge::with(loaded.policy, owners(), None);
-        Ok(Self { args: args.policy.clone(), has_way_around, judge })
+        let names = KnownNames::default();
+        let judge = Judge::with(loaded.policy, owners(), Some(Box::new(names.clone())));
+        Ok(Self { args: args.policy.clone(), has_way_around, judge, names })
+    }
+
+    /// The names that rules can ask for; the DNS stage fills them in.
+    pub(super) fn names(&self) -> &KnownNames {
+        &self.names
     }
 
     /// Who judges flows.

@@ -149,11 +149,12 @@ fn pages_of_several_names_load() {
     }
 }
 
-/// The proxy resolves: there is no DNS server but its own.
+/// The proxy resolves: there is no DNS server but its own. To rules the fake addresses are names,
+/// not private addresses.
 #[test]
 fn pages_of_several_names_load_by_fake_addresses() {
     if need::met(&[NAMED, CURL]) {
-        load_pages(&["--dns", "fake", "--dns-server", "198.51.100.2:9"]);
+        load_pages(&["--dns", "fake", "--dns-server", "198.51.100.2:9", "--reject-private"]);
     }
 }
 
