@@ -39,6 +39,8 @@ pub struct Packet {
     kind: Kind,
     checksum: Checksum,
     segment_size: Option<NonZeroU16>,
+    /// Octets of the buffers that it keeps alive, where they are more than its own.
+    pinned: u32,
 }
 
 /// The transport header of a packet.
@@ -118,7 +120,21 @@ impl Packet {
         let segment_size = segment_size.filter(|size| body.octets() > usize::from(size.get()));
         let ip_len = u16::try_from(layout.ip_len).unwrap_or(u16::MAX);
         let Layout { protocol, kind, .. } = layout;
-        Self { head, body, ip_len, protocol, kind, checksum, segment_size }
+        Self { head, body, ip_len, protocol, kind, checksum, segment_size, pinned: 0 }
+    }
+
+    /// Notes that its octets keep so many of a larger buffer alive.
+    #[must_use]
+    pub fn with_pinned(mut self, octets: usize) -> Self {
+        self.pinned = u32::try_from(octets).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// How many octets of memory it keeps alive: its own, unless
+    /// [`with_pinned`](Self::with_pinned) told of more. Whoever keeps a part of the payload keeps
+    /// all of them.
+    pub fn pinned(&self) -> usize {
+        self.total_len().max(self.pinned as usize)
     }
 
     /// The IP header.

@@ -16,6 +16,8 @@ pub(crate) struct Assembler {
     /// In order, without overlap.
     runs: VecDeque<Run>,
     len: usize,
+    /// Of all runs together.
+    capacity: usize,
     /// Where the latest segments began, newest first.
     recent: Vec<SeqNumber>,
 }
@@ -41,6 +43,11 @@ impl Assembler {
     /// The number of bytes held.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Octets of memory that it takes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// One past the last byte held.
@@ -88,6 +95,7 @@ impl Assembler {
         while self.runs.front().is_some_and(|run| run.start.offset_from(next) <= 0) {
             let mut run = self.runs.pop_front()?;
             self.len -= run.data.len();
+            self.capacity -= run.data.capacity();
             let old = distance(next, run.start).min(run.data.len());
             let _known = run.data.split_to(old);
             if !run.data.is_empty() {
@@ -121,7 +129,9 @@ impl Assembler {
         let before = index.checked_sub(1).and_then(|i| self.runs.get_mut(i));
         let room = |run: &Run| run.data.len() + piece.len() <= MAX_RUN;
         if let Some(run) = before.filter(|run| run.end(next) == at && room(run)) {
+            let before = run.data.capacity();
             run.data.extend_from_slice(piece);
+            self.capacity += run.data.capacity() - before;
             self.len += piece.len();
             return Some(0);
         }
@@ -129,7 +139,9 @@ impl Assembler {
             return None;
         }
         let start = next.advance(u32::try_from(at).ok()?);
-        self.runs.insert(index, Run { start, data: BytesMut::from(piece) });
+        let data = BytesMut::from(piece);
+        self.capacity += data.capacity();
+        self.runs.insert(index, Run { start, data });
         self.len += piece.len();
         Some(1)
     }

@@ -17,6 +17,8 @@ pub(crate) struct Chunks {
     /// Stream position of the first byte: how many were taken so far.
     head: u64,
     len: usize,
+    /// Octets of memory that the queue keeps alive.
+    pinned: u32,
 }
 
 #[derive(Debug)]
@@ -24,6 +26,8 @@ struct Chunk {
     /// Stream position of the first byte of `data`.
     start: u64,
     data: Bytes,
+    /// Octets of memory that `data` keeps alive.
+    pinned: u32,
 }
 
 impl Chunks {
@@ -33,6 +37,11 @@ impl Chunks {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Octets of memory that it keeps alive.
+    pub(crate) fn pinned(&self) -> usize {
+        self.pinned as usize
     }
 
     /// All bytes appended so far.
@@ -45,8 +54,14 @@ impl Chunks {
         self.head
     }
 
-    /// Appends; short pieces are joined with what is last.
+    /// Appends what keeps no more memory alive than it is long.
     pub(crate) fn push(&mut self, data: Bytes) {
+        let pinned = octets(data.len());
+        self.push_pinned(data, pinned);
+    }
+
+    /// Appends what keeps so many octets of memory alive; short pieces are joined with what is last.
+    pub(crate) fn push_pinned(&mut self, data: Bytes, pinned: u32) {
         if data.is_empty() {
             return;
         }
@@ -54,9 +69,15 @@ impl Chunks {
         self.len += data.len();
         match self.queue.back_mut() {
             Some(last) if data.len() < SMALL && last.data.len() + data.len() <= JOINED => {
-                last.data = joined(std::mem::take(&mut last.data), &data);
+                self.pinned = self.pinned.saturating_sub(last.pinned);
+                let (whole, capacity) = joined(std::mem::take(&mut last.data), &data);
+                (last.data, last.pinned) = (whole, octets(capacity));
+                self.pinned = self.pinned.saturating_add(last.pinned);
             }
-            _ => self.queue.push_back(Chunk { start, data }),
+            _ => {
+                self.pinned = self.pinned.saturating_add(pinned);
+                self.queue.push_back(Chunk { start, data, pinned });
+            }
         }
     }
 
@@ -105,8 +126,8 @@ impl Chunks {
         if let Some(first) = self.queue.front_mut() {
             first.start = head;
         }
-        if self.queue.front().is_some_and(|first| first.data.is_empty()) {
-            self.queue.pop_front();
+        if let Some(spent) = self.queue.pop_front_if(|first| first.data.is_empty()) {
+            self.pinned = self.pinned.saturating_sub(spent.pinned);
         }
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
@@ -128,15 +149,21 @@ impl Chunk {
     }
 }
 
-/// Both in one piece: in place where `first` is not shared, else copied with room to grow.
-fn joined(first: Bytes, second: &[u8]) -> Bytes {
+fn octets(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Both in one piece, and its capacity: in place where `first` is not shared, else copied with room
+/// to grow.
+fn joined(first: Bytes, second: &[u8]) -> (Bytes, usize) {
     let mut whole = first.try_into_mut().unwrap_or_else(|shared| {
         let mut copy = BytesMut::with_capacity(2 * (shared.len() + second.len()));
         copy.extend_from_slice(&shared);
         copy
     });
     whole.extend_from_slice(second);
-    whole.freeze()
+    let capacity = whole.capacity();
+    (whole.freeze(), capacity)
 }
 
 #[cfg(test)]
@@ -162,6 +189,22 @@ mod tests {
         chunks.push(Bytes::from_static(b"abc"));
         assert_eq!(chunks.pop(9).as_deref(), Some(&b"abc"[..]));
         assert_eq!((chunks.queue.capacity(), chunks.pop(1)), (0, None));
+    }
+
+    #[test]
+    fn what_is_kept_alive_counts_until_the_last_byte_is_taken() {
+        let mut chunks = Chunks::default();
+        chunks.push_pinned(Bytes::from(vec![0; 2_000]), 65_000);
+        chunks.push(Bytes::from(vec![0; 1_500]));
+        assert_eq!(chunks.pinned(), 66_500);
+        chunks.pop(1_999);
+        assert_eq!(chunks.pinned(), 66_500);
+        chunks.pop(1);
+        assert_eq!(chunks.pinned(), 1_500);
+        chunks.push(Bytes::from(vec![0; 10]));
+        assert!(chunks.pinned() >= 1_510, "the joined piece has room to grow");
+        chunks.advance(9_999);
+        assert_eq!((chunks.pinned(), chunks.len()), (0, 0));
     }
 
     #[test]

@@ -223,7 +223,9 @@ impl Engine {
         self.table.len()
     }
 
-    /// The bytes buffered for all flows, never more than [`Config::budget`].
+    /// The memory that the buffers of all flows keep alive, in bytes; never more than
+    /// [`Config::budget`]. What apps send counts with the buffer that it came in
+    /// ([`Packet::pinned`]), what is written counts as long as it is.
     pub fn buffered(&self) -> usize {
         self.config.budget - self.budget.left()
     }

@@ -17,6 +17,8 @@ pub(crate) struct Segment<'a> {
     pub(crate) payload: &'a [Bytes],
     /// Octets of payload.
     pub(crate) len: u32,
+    /// Octets of memory that a part of the payload keeps alive.
+    pub(crate) pinned: u32,
 }
 
 impl<'a> Segment<'a> {
@@ -34,6 +36,7 @@ impl<'a> Segment<'a> {
             options: header.options(),
             payload: packet.body(),
             len: u32::try_from(packet.payload_len()).ok()?,
+            pinned: u32::try_from(packet.pinned()).unwrap_or(u32::MAX),
         })
     }
 

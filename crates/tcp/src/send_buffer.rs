@@ -20,6 +20,11 @@ impl SendBuffer {
         self.chunks.len()
     }
 
+    /// Octets of memory that they keep alive.
+    pub(crate) fn pinned(&self) -> usize {
+        self.chunks.pinned()
+    }
+
     /// All bytes acknowledged so far.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.chunks.taken()

@@ -220,7 +220,10 @@ impl Subject for Interposer {
             "credit" => Some(engine.write_credit(id?).to_string()),
             "delivered" => Some(engine.is_delivered(id?).to_string()),
             "flows" => Some(engine.flow_count().to_string()),
-            "buffered" => Some(engine.buffered().to_string()),
+            "buffered" => {
+                let held = engine.flows().map(|info| info.unread + info.unacknowledged);
+                Some(held.sum::<usize>().to_string())
+            }
             counter => counted(&format!("{:?}", engine.stats()), counter),
         }
     }

@@ -24,6 +24,24 @@ fn bytes_of_the_app_are_slices_of_its_packet() {
 }
 
 #[test]
+fn the_budget_counts_the_buffer_that_bytes_keep_alive_or_they_are_copied_out_of_it() {
+    let mut bench = Bench::new(Config::new());
+    let id = bench.open_with(syn().wscale(7));
+    let large = bench.packet(data(1, 1, pattern(0, 20_000))).with_pinned(65_000);
+    bench.engine.handle_segment(bench.now, &large);
+    assert_eq!(bench.engine.buffered(), 65_000);
+    let small = bench.packet(data(20_001, 1, pattern(20_000, 1_400))).with_pinned(65_000);
+    bench.engine.handle_segment(bench.now, &small);
+    assert_eq!(bench.engine.buffered(), 65_000 + 1_400);
+    assert_eq!(bench.engine.flows().next().unwrap().unread, 21_400);
+    assert_eq!(bench.engine.read(bench.now, id, 19_999).unwrap().len(), 19_999);
+    assert_eq!(bench.engine.buffered(), 66_400, "one byte keeps all of it");
+    let rest = bench.read(id);
+    assert_pattern(19_999, &rest);
+    assert_eq!((rest.len(), bench.engine.buffered()), (1_401, 0));
+}
+
+#[test]
 fn segments_that_came_together_are_acknowledged_together() {
     let mut bench = Bench::new(Config::new());
     let id = bench.open();

@@ -12,6 +12,8 @@ use pseudotcp_tcp::{Config, CongestionControl};
 use pseudotcp_testkit::{HostConfig, LinkConfig, SmoltcpHost, TcpId, TcpState, World, epoch, seed};
 
 const MEGABYTE: u64 = 1_000_000;
+/// What one direction may keep alive beside its bytes: headers, and joined pieces with room to grow.
+const SURPLUS: usize = 16 * 1024;
 
 /// An app on the smoltcp host, with the streams it sends and expects.
 struct App {
@@ -167,7 +169,7 @@ fn super_segments_over_a_bad_link() {
 fn a_small_receive_buffer_and_a_small_budget() {
     let config = Config::new().receive_buffer(4_096).send_buffer(4_096).budget(1024 * 1024);
     let world = transfer(bad_link(0.01), config, MEGABYTE);
-    assert!(world.b.peak <= 4_096 + 4_096 + 16_375, "{}", world.b.peak);
+    assert!(world.b.peak <= 4_096 + 4_096 + 16_375 + 2 * SURPLUS, "{}", world.b.peak);
 }
 
 #[test]
@@ -180,7 +182,8 @@ fn a_far_side_that_stalls_closes_the_window_and_goes_on() {
     let mut app = App::connect(&mut world.a, 5_000);
     let stopped = world.run(Duration::from_mins(1), |host, _, _| app.run(host, MEGABYTE));
     assert!(!stopped && world.b.engine.buffered() > 32_000, "one buffer, and no more");
-    assert!(world.b.peak <= 32_768);
+    // What lies behind a gap may have as much room to grow.
+    assert!(world.b.peak <= 2 * 32_768 + SURPLUS, "{}", world.b.peak);
     let now = world.now();
     world.b.resume(now);
     let ended = world

@@ -123,7 +123,7 @@ impl TunPort {
         if read == 0 {
             return Poll::Ready(Ok(Received::End));
         }
-        let bytes = self.take_read();
+        let (bytes, pinned) = self.take_read();
         let meaning = match self.offload {
             Some(_) => VirtioHeader::decode(header).meaning(),
             None => Some((Checksum::Complete, None)),
@@ -131,17 +131,20 @@ impl TunPort {
         let packet = meaning.and_then(|(checksum, segment_size)| {
             Packet::parse_offloaded(bytes, checksum, segment_size).ok()
         });
+        let packet = packet.map(|packet| packet.with_pinned(pinned));
         Poll::Ready(Ok(packet.map_or(Received::Malformed, Received::Packet)))
     }
 
-    /// What was read last, in memory that is at most four times as large.
-    fn take_read(&mut self) -> Bytes {
+    /// What was read last, in memory that is at most four times as large, and how large that is.
+    fn take_read(&mut self) -> (Bytes, usize) {
         if self.buffer.len() > SHARE_ABOVE {
-            return self.buffer.split().freeze();
+            let capacity = self.buffer.capacity();
+            return (self.buffer.split().freeze(), capacity);
         }
         let bytes = Bytes::copy_from_slice(&self.buffer);
         self.buffer.clear();
-        bytes
+        let len = bytes.len();
+        (bytes, len)
     }
 
     /// Writes what waits, until the slot is empty.

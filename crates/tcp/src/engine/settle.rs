@@ -42,7 +42,7 @@ impl Engine {
 
     fn keep_accounts(&mut self, slot: u32) {
         let Some(flow) = self.table.get_mut(slot) else { return };
-        let (held, opening) = (flow.buffered(), flow.is_opening());
+        let (held, opening) = (flow.pinned(), flow.is_opening());
         if held != flow.ledger.charged {
             self.budget.update(flow.ledger.charged, held);
             flow.ledger.charged = held;

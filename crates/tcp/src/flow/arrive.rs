@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use pseudotcp_packet::{SackBlocks, SeqNumber, TcpFlags};
 
-use super::Flow;
 use super::send::Ack;
 use super::state::{State, Step};
+use super::{Flow, GROWTH};
 use crate::context::Context;
 use crate::segment::Segment;
 use crate::{CloseCause, Event, reply};
@@ -182,7 +182,7 @@ impl Flow {
             return;
         }
         let marked = self.note_mark(cx, segment);
-        let arrived = self.receiver.take(segment, fin, cx.left);
+        let arrived = self.receiver.take(segment, fin, cx.left.saturating_sub(GROWTH));
         cx.stats.bytes_in += arrived.in_order;
         cx.stats.bytes_dropped += arrived.dropped;
         cx.stats.out_of_order += u64::from(arrived.out_of_order > 0);

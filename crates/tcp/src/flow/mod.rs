@@ -81,6 +81,9 @@ struct ChallengeLimit {
     sent: u8,
 }
 
+/// By how much joining small pieces may make a flow keep more memory alive than it takes in.
+const GROWTH: usize = 16 * 1024;
+
 /// RFC 5961 §7: challenge ACKs of one flow in one second.
 const CHALLENGES_PER_SECOND: u8 = 10;
 
@@ -135,9 +138,9 @@ impl Flow {
         self.opening.is_none()
     }
 
-    /// Bytes held in both directions.
-    pub(crate) fn buffered(&self) -> usize {
-        self.receiver.buffered() + self.sender.buffered()
+    /// Octets of memory that both directions keep alive.
+    pub(crate) fn pinned(&self) -> usize {
+        self.receiver.pinned() + self.sender.pinned()
     }
 
     /// Why the flow is over, once it is: FIN both ways waits until all bytes have been read.
@@ -166,7 +169,7 @@ impl Flow {
     }
 
     pub(crate) fn write(&mut self, cx: &mut Context<'_>, data: Bytes) {
-        if data.len() > cx.left {
+        if data.len().saturating_add(GROWTH) > cx.left {
             // The caller has not asked for credit: the budget holds, the flow does not.
             self.abort(cx, CloseCause::Evicted);
         } else if self.takes_data() {

@@ -12,6 +12,11 @@ use crate::segment::Segment;
 /// Segments of 1,460 bytes misfit every unit; this is enough for 256 KiB of them.
 const SLACK_UNITS: u32 = 128;
 
+/// What must be left of the budget for bytes that arrive ahead of a gap: a run of them grows in
+/// steps of its own size, which is at most this.
+const RUN_GROWTH: usize = 64 * 1024;
+/// How many times its own size a piece may keep alive of the buffer in which it came.
+const MAX_SURPLUS: u32 = 4;
 /// Segments at the start of a flow that are acknowledged at once, as the app's window grows by it.
 const QUICK_ACKS: u8 = 16;
 
@@ -99,6 +104,11 @@ impl Receiver {
         self.unread.total()
     }
 
+    /// Octets of memory that they keep alive.
+    pub(crate) fn pinned(&self) -> usize {
+        self.unread.pinned() + self.assembler.as_ref().map_or(0, |held| held.capacity())
+    }
+
     /// Bytes held, those behind a gap included.
     pub(crate) fn buffered(&self) -> usize {
         self.unread.len() + self.behind_gap()
@@ -120,8 +130,9 @@ impl Receiver {
         let ahead = segment.seq.offset_from(self.next) > 0;
         let mut arrived = Arrived { ahead, ..Arrived::default() };
         let mut at = segment.seq;
+        let mut pinned = segment.pinned;
         for slice in segment.payload {
-            self.take_slice(at, slice, left, &mut arrived);
+            self.take_slice(at, slice, left, &mut pinned, &mut arrived);
             at = at.advance(octets(slice.len()));
         }
         let within = at.offset_from(self.next) >= 0 && at.offset_from(self.edge) <= 0;
@@ -280,7 +291,15 @@ impl Receiver {
         debug_assert!(self.unread.len() + window as usize <= self.capacity as usize);
     }
 
-    fn take_slice(&mut self, seq: SeqNumber, data: &Bytes, left: usize, arrived: &mut Arrived) {
+    /// Takes a slice of the payload; the first of them that is kept bears the memory of all.
+    fn take_slice(
+        &mut self,
+        seq: SeqNumber,
+        data: &Bytes,
+        left: usize,
+        pinned: &mut u32,
+        arrived: &mut Arrived,
+    ) {
         let limit = self.fin.unwrap_or(self.edge);
         let old = distance(self.next, seq).min(data.len());
         let fits = distance(limit, seq).min(data.len());
@@ -299,8 +318,18 @@ impl Receiver {
         if seq.offset_from(self.next) <= 0 {
             arrived.in_order += fresh.len() as u64;
             self.next = self.next.advance(octets(fresh.len()));
-            self.unread.push(fresh);
+            let charge = std::mem::take(pinned).max(octets(fresh.len()));
+            if charge as usize > left || charge / MAX_SURPLUS > octets(fresh.len()) {
+                // What would keep too much of a larger buffer alive is copied out of it.
+                self.unread.push(Bytes::copy_from_slice(&fresh));
+            } else {
+                self.unread.push_pinned(fresh, charge);
+            }
         } else {
+            if left < RUN_GROWTH {
+                arrived.dropped += fresh.len() as u64;
+                return;
+            }
             let held = self.assembler.get_or_insert_default();
             let new = held.insert(self.next, seq, &fresh);
             arrived.out_of_order += new as u64;

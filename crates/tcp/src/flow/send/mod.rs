@@ -133,6 +133,11 @@ impl Sender {
         self.buffer.len()
     }
 
+    /// Octets of memory that they keep alive.
+    pub(crate) fn pinned(&self) -> usize {
+        self.buffer.pinned()
+    }
+
     /// All bytes that the app has acknowledged.
     pub(crate) fn total(&self) -> u64 {
         self.buffer.acknowledged()
