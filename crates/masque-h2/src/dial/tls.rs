@@ -5,10 +5,12 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, KeyLogFile, SignatureScheme,
+};
 use rustls_platform_verifier::Verifier;
 
-use crate::config::Trust;
+use crate::config::{Pin, Trust};
 use crate::{Config, ConfigError};
 
 /// HTTP/2, as ALPN names it (RFC 9113 §3.2).
@@ -21,12 +23,21 @@ const ALPN_HTTP1: &[u8] = b"http/1.1";
 pub(super) fn client_config(settings: &Config) -> Result<Arc<ClientConfig>, ConfigError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = verifier(&settings.trust, &provider).map_err(|e| ConfigError::Tls(e.into()))?;
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| ConfigError::Tls(e.into()))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match &settings.client_identity {
+        None => builder.with_no_client_auth(),
+        Some(own) => builder
+            .with_client_auth_cert(own.chain.clone(), own.key.clone_key())
+            .map_err(|e| ConfigError::Tls(e.into()))?,
+    };
+    // Sessions are resumed from the configuration's own memory; no data is sent early.
+    if settings.log_keys {
+        config.key_log = Arc::new(KeyLogFile::new());
+    }
     let offered = if settings.http1 { &[ALPN_H2, ALPN_HTTP1][..] } else { &[ALPN_H2] };
     config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
@@ -39,8 +50,8 @@ fn verifier(
     let provider = Arc::clone(provider);
     Ok(match trust {
         Trust::Roots(extra) => Arc::new(Verifier::new_with_extra_roots(extra.clone(), provider)?),
-        Trust::Pin(pin) => Arc::new(WithoutAuthority { pin: Some(pin.clone()), provider }),
-        Trust::Anything => Arc::new(WithoutAuthority { pin: None, provider }),
+        Trust::Pins(pins) => Arc::new(WithoutAuthority { pins: Some(pins.clone()), provider }),
+        Trust::Anything => Arc::new(WithoutAuthority { pins: None, provider }),
     })
 }
 
@@ -50,8 +61,8 @@ fn verifier(
 /// their own, but only its owner can sign with its key.
 #[derive(Debug)]
 struct WithoutAuthority {
-    /// The only certificate accepted; `None` accepts any.
-    pin: Option<CertificateDer<'static>>,
+    /// One of these must fit; `None` accepts any certificate.
+    pins: Option<Vec<Pin>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -64,8 +75,8 @@ impl ServerCertVerifier for WithoutAuthority {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match &self.pin {
-            Some(pin) if pin != end_entity => {
+        match &self.pins {
+            Some(pins) if !pins.iter().any(|pin| pin.fits(end_entity)) => {
                 Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
             }
             _ => Ok(ServerCertVerified::assertion()),

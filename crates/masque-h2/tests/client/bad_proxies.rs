@@ -60,7 +60,7 @@ async fn d43_a_proxy_without_http2_is_named_so() {
 async fn another_certificate_is_not_trusted() {
     let proxy = Proxy::answering(echo).await;
     let other = Identity::new(&[b"h2"]);
-    let config = proxy.config().pin(other.pem.as_bytes()).unwrap();
+    let config = proxy.bare_config().pin(other.pem.as_bytes()).unwrap();
     let (error, text) = outcome(&Client::new(config).unwrap()).await;
     assert!(matches!(error, OpenError::ProxyGone(Some(_))), "{error:?}");
     assert!(text.contains("certificate"), "{text}");
@@ -74,7 +74,7 @@ async fn a_pinned_certificate_must_be_the_first_of_the_chain() {
     let any_port = ([127, 0, 0, 1], 0).into();
     let proxy =
         Proxy::start_at(any_port, forged, |tls| serve(tls, crate::support::builder(), echo)).await;
-    let config = proxy.config().pin(genuine.pem.as_bytes()).unwrap();
+    let config = proxy.bare_config().pin(genuine.pem.as_bytes()).unwrap();
     let (error, _) = outcome(&Client::new(config).unwrap()).await;
     assert!(matches!(error, OpenError::ProxyGone(Some(_))), "{error:?}");
 }

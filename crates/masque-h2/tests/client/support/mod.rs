@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use base64::Engine as _;
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use h2::server::{Builder, Connection, SendResponse};
@@ -19,8 +20,11 @@ use pseudotcp_masque::io::IoTunnel;
 use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Target, Transport};
 use pseudotcp_masque_h2::{Client, Config};
 use rcgen::CertifiedKey;
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use sha2::Digest as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -43,6 +47,7 @@ type Play = Arc<dyn Fn(Tls) -> Playing + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) pem: String,
+    pub(crate) key_pem: String,
     certificate: CertificateDer<'static>,
     server: Arc<ServerConfig>,
 }
@@ -58,20 +63,45 @@ impl Identity {
     }
 
     fn with_chain(alpn: &[&[u8]], behind: &[CertificateDer<'static>]) -> Self {
+        Self::make(alpn, behind, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// An identity that asks clients for the certificate of `client`.
+    pub(crate) fn asking_for(client: &Self) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(client.certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        Self::make(&[b"h2"], &[], verifier.build().unwrap())
+    }
+
+    /// The SHA-256 of the public key's `SubjectPublicKeyInfo`.
+    pub(crate) fn key_hash(&self) -> String {
+        let parsed = rustls::server::ParsedCertificate::try_from(&self.certificate).unwrap();
+        let hash = sha2::Sha256::digest(parsed.subject_public_key_info());
+        base64::engine::general_purpose::STANDARD.encode(hash)
+    }
+
+    fn make(
+        alpn: &[&[u8]],
+        behind: &[CertificateDer<'static>],
+        client_verifier: Arc<dyn ClientCertVerifier>,
+    ) -> Self {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
         let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+        let key_pem = signing_key.serialize_pem();
         let certificate = cert.der().clone();
         let chain = [std::slice::from_ref(&certificate), behind].concat();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(client_verifier)
             .with_single_cert(chain, key)
             .unwrap();
         server.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        Self { pem: cert.pem(), certificate, server: Arc::new(server) }
+        Self { pem: cert.pem(), key_pem, certificate, server: Arc::new(server) }
     }
 }
 
@@ -186,9 +216,13 @@ impl Proxy {
 
     /// A client's configuration that trusts this proxy and no other.
     pub(crate) fn config(&self) -> Config {
-        let url = format!("https://{}", self.address);
-        let config = Config::new(&url).unwrap().pin(self.identity.pem.as_bytes()).unwrap();
+        let config = self.bare_config().pin(self.identity.pem.as_bytes()).unwrap();
         self.pipes.iter().cloned().fold(config, Config::through)
+    }
+
+    /// A configuration that names this proxy, and trusts the platform's authorities.
+    pub(crate) fn bare_config(&self) -> Config {
+        Config::new(&format!("https://{}", self.address)).unwrap()
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -1,3 +1,6 @@
+mod choices;
+mod trust;
+
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -5,11 +8,17 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use pseudotcp_masque::template::{Template, TemplateError};
 use pseudotcp_masque::{Source, Target, Transport};
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::pki_types::ServerName;
 
+pub use self::choices::{HalfClose, TcpDialect, UdpDialect};
+pub(crate) use self::trust::{ClientIdentity, Pin, Trust};
+
+use self::trust::{read_certificate, read_certificates};
 use crate::auth::{Auth, Credentials, Headers};
 
 /// Called with every socket before it connects (Android's `VpnService.protect`, for instance).
@@ -46,64 +55,18 @@ pub enum ConfigError {
     /// A certificate cannot be read.
     #[error("no certificate can be read")]
     Certificate(#[source] Option<Source>),
+    /// A private key cannot be read.
+    #[error("no private key can be read")]
+    Key,
+    /// A pin of a public key is not the SHA-256 of one, in base64 or in hexadecimal digits.
+    #[error("a pin must be a SHA-256 in base64 or hexadecimal")]
+    Pin,
     /// The template of connect-udp breaks the rules of RFC 9298 §2.
     #[error("not a template for connect-udp: {0}")]
     Template(#[from] TemplateError),
     /// TLS cannot be set up, for instance because the platform has no root certificates.
     #[error("TLS cannot be set up")]
     Tls(#[source] Source),
-}
-
-/// How the proxy's certificate is judged.
-#[derive(Clone, Debug)]
-pub(crate) enum Trust {
-    /// By the platform's roots and these.
-    Roots(Vec<CertificateDer<'static>>),
-    /// It must be this one; nothing else about it matters.
-    Pin(CertificateDer<'static>),
-    /// Not at all.
-    Anything,
-}
-
-/// How TCP flows are asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TcpDialect {
-    /// CONNECT, and connect-tcp where the proxy answers that with 501 (or 426).
-    #[default]
-    Auto,
-    /// CONNECT (RFC 9110 §9.3.6).
-    Connect,
-    /// connect-tcp (draft-ietf-httpbis-connect-tcp), which tells an end from a truncation.
-    ConnectTcp,
-}
-
-/// How UDP flows are asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum UdpDialect {
-    /// RFC 9298, and the older draft where the proxy does not know that.
-    #[default]
-    Auto,
-    /// connect-udp (RFC 9298).
-    Rfc9298,
-    /// The method CONNECT-UDP (draft-ietf-masque-connect-udp-03), as older relays speak it.
-    Draft03,
-}
-
-/// What becomes of an app's end of stream while its target still sends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HalfClose {
-    /// `Defer` for proxies that are known to need it, by their `server` and `via` fields; else
-    /// `Forward`.
-    #[default]
-    Auto,
-    /// The proxy is told at once.
-    Forward,
-    /// The proxy is told when the target has ended too: for proxies that would end both ways, so
-    /// that the answer would be lost. A target that waits for the end then waits in vain.
-    Defer,
 }
 
 /// Where the proxy is, how to trust it, what to tell it, and how long to wait for it.
@@ -116,6 +79,8 @@ pub struct Config {
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) server_name: ServerName<'static>,
     pub(crate) trust: Trust,
+    pub(crate) client_identity: Option<ClientIdentity>,
+    pub(crate) log_keys: bool,
     pub(crate) headers: Headers,
     pub(crate) credentials: Option<Arc<dyn Credentials>>,
     pub(crate) tcp_dialect: TcpDialect,
@@ -158,6 +123,8 @@ impl Config {
             port,
             addresses: Vec::new(),
             trust: Trust::Roots(Vec::new()),
+            client_identity: None,
+            log_keys: false,
             headers: Headers::default(),
             protect: None,
             mark: None,
@@ -195,28 +162,43 @@ impl Config {
     ///
     /// Replaces an earlier [`pin`](Self::pin) or [`insecure`](Self::insecure).
     pub fn extra_ca(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
-        let fresh = read_certificates(pem)?;
-        match &mut self.trust {
-            Trust::Roots(roots) => roots.extend(fresh),
-            other => *other = Trust::Roots(fresh),
-        }
+        self.trust.add_roots(read_certificates(pem)?);
         Ok(self)
     }
 
-    /// Trusts exactly one certificate, instead of any authority. What begins with `-----BEGIN` is
-    /// read as PEM, anything else as DER.
+    /// Trusts exactly this certificate, instead of any authority, or beside other pins. What begins
+    /// with `-----BEGIN` is read as PEM, anything else as DER.
     ///
     /// The proxy's own certificate, the first of its chain, must equal this one byte by byte, and
     /// the proxy must prove that it holds the key. Its name and dates do not matter.
     pub fn pin(mut self, certificate: &[u8]) -> Result<Self, ConfigError> {
-        let pin = if certificate.trim_ascii_start().starts_with(b"-----BEGIN") {
-            read_certificates(certificate)?.into_iter().next()
-        } else {
-            // ITU-T X.690 §8.9: a certificate is a SEQUENCE.
-            certificate.starts_with(&[0x30]).then(|| certificate.to_vec().into())
-        };
-        self.trust = Trust::Pin(pin.ok_or(ConfigError::Certificate(None))?);
+        self.trust.add_pin(Pin::Certificate(read_certificate(certificate)?));
         Ok(self)
+    }
+
+    /// Trusts whoever holds the key whose `SubjectPublicKeyInfo` has this SHA-256, instead of any
+    /// authority, or beside other pins: a certificate may be renewed with the same key.
+    ///
+    /// In base64, also with `sha256/` before it as in RFC 7469, or as 64 hexadecimal digits.
+    pub fn pin_key(mut self, sha256: &str) -> Result<Self, ConfigError> {
+        self.trust.add_pin(Pin::Key(parse_hash(sha256).ok_or(ConfigError::Pin)?));
+        Ok(self)
+    }
+
+    /// Shows the proxy this certificate (a chain in PEM) where it asks for one, and proves it by the
+    /// key (PEM).
+    pub fn client_certificate(mut self, chain: &[u8], key: &[u8]) -> Result<Self, ConfigError> {
+        self.client_identity = Some(ClientIdentity::read(chain, key)?);
+        Ok(self)
+    }
+
+    /// Writes the secrets of TLS to the file that `SSLKEYLOGFILE` in the environment names, so that
+    /// a capture can be read. For debugging: whoever has the file reads everything. Default: never,
+    /// whatever the environment says.
+    #[must_use]
+    pub fn log_keys(mut self) -> Self {
+        self.log_keys = true;
+        self
     }
 
     /// Trusts any certificate at all. For tests: whoever sits between can read and change everything.
@@ -409,15 +391,10 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let trust = match &self.trust {
-            Trust::Roots(extra) => format!("platform roots and {} more", extra.len()),
-            Trust::Pin(_) => "one pinned certificate".to_owned(),
-            Trust::Anything => "anything".to_owned(),
-        };
         f.debug_struct("Config")
             .field("proxy", &self.authority())
             .field("server_name", &self.server_name)
-            .field("trust", &trust)
+            .field("trust", &format_args!("{}", self.trust))
             .field("headers", &self.headers)
             .field("through a hop", &self.through.is_some())
             .finish_non_exhaustive()
@@ -444,17 +421,19 @@ fn authority(host: &str, port: u16) -> String {
     Target::host(host, port).to_string()
 }
 
-fn parse_server_name(name: &str) -> Result<ServerName<'static>, ConfigError> {
-    ServerName::try_from(name.to_owned()).map_err(|_| ConfigError::ServerName)
+/// 32 bytes in base64 or in hexadecimal digits.
+fn parse_hash(text: &str) -> Option<[u8; 32]> {
+    let text = text.trim();
+    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let byte = |at: usize| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
+        return bytes?.try_into().ok();
+    }
+    STANDARD.decode(text.strip_prefix("sha256/").unwrap_or(text)).ok()?.try_into().ok()
 }
 
-fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err(ConfigError::Certificate(None)),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(ConfigError::Certificate(Some(error.into()))),
-    }
+fn parse_server_name(name: &str) -> Result<ServerName<'static>, ConfigError> {
+    ServerName::try_from(name.to_owned()).map_err(|_| ConfigError::ServerName)
 }
 
 #[cfg(test)]
@@ -489,6 +468,22 @@ mod tests {
         let config = Config::new("https://p.example").unwrap();
         assert!(matches!(config.clone().pin(b"no PEM"), Err(ConfigError::Certificate(None))));
         assert!(matches!(config.extra_ca(b""), Err(ConfigError::Certificate(None))));
+    }
+
+    #[test]
+    fn pins_of_keys_are_hashes() {
+        let config = Config::new("https://p.example").unwrap();
+        let hash = [7; 32];
+        let hex = "07".repeat(32);
+        let base64 = STANDARD.encode(hash);
+        for text in [&hex, &base64, &format!("sha256/{base64}")] {
+            let pinned = config.clone().pin_key(text).unwrap();
+            assert!(matches!(&pinned.trust, Trust::Pins(pins) if pins[..] == [Pin::Key(hash)]));
+        }
+        for bad in ["", "07", &hex[2..], "zz".repeat(32).as_str(), &format!("+7{}", &hex[2..])] {
+            let outcome = config.clone().pin_key(bad).map(|config| config.trust.to_string());
+            assert!(matches!(outcome, Err(ConfigError::Pin)), "{bad}: {outcome:?}");
+        }
     }
 
     #[test]
