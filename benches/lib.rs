@@ -56,6 +56,21 @@ impl Peer {
         len
     }
 
+    /// Takes a segment that may follow a gap, or fill the only one that there is; whether all was in
+    /// order. `beyond` is the end of what waits behind the gap.
+    pub fn receive_around_gap(&mut self, packet: &Packet, beyond: &mut Option<SeqNumber>) -> bool {
+        let expected = self.ack;
+        let Transport::Tcp(tcp) = packet.transport() else { return true };
+        let in_order = tcp.seq() == expected;
+        self.receive(packet);
+        if !in_order {
+            *beyond = Some(std::mem::replace(&mut self.ack, expected));
+        } else if let Some(end) = beyond.take() {
+            self.ack = end;
+        }
+        in_order
+    }
+
     fn segment(
         &self,
         flags: TcpFlags,
