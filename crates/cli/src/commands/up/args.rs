@@ -9,21 +9,20 @@ use ipnet::IpNet;
 use pseudotcp_pipeline::stack::Ping;
 
 use super::dns::DnsArgs;
+use super::proxy_args::{CredentialArgs, ProxyArgs, TrustArgs};
 use crate::logging::Logging;
 use crate::policy::PolicyArgs;
-use crate::secret::Secret;
 
 /// The options of `pseudotcp up`.
 #[derive(Debug, Args)]
 #[command(
-    group(ArgGroup::new("credentials").args(["token", "basic", "token_file"])),
-    group(ArgGroup::new("trust").args(["pin", "ca", "insecure"])),
+    group(ArgGroup::new("credentials_given").args(["token", "basic", "token_file"])),
+    group(ArgGroup::new("trust_given").args(["pin", "pin_key", "ca", "insecure"])),
     after_help = AFTER_HELP
 )]
 pub(crate) struct UpArgs {
-    /// The MASQUE proxy, https://HOST or https://HOST:PORT.
-    #[arg(long, value_name = "URL")]
-    pub(crate) proxy: String,
+    #[command(flatten)]
+    pub(crate) proxy: ProxyArgs,
 
     #[command(flatten)]
     pub(crate) credentials: CredentialArgs,
@@ -75,43 +74,6 @@ pub(crate) enum PingMode {
     /// A reply if the host answers a TCP connection through the proxy, by yes or by no.
     #[default]
     ReplyIfReachable,
-}
-
-/// What the program shows the proxy.
-#[derive(Debug, Default, Args)]
-pub(crate) struct CredentialArgs {
-    /// Authenticate with this bearer token. Other users of the machine can see it in the list of
-    /// processes: --token-file or PSEUDOTCP_TOKEN in the environment are better.
-    #[arg(long, value_name = "TOKEN")]
-    pub(crate) token: Option<Secret>,
-
-    /// Authenticate with this bearer token, the content of a file ("-": standard input).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
-
-    /// Authenticate with a user name and a password; PSEUDOTCP_BASIC in the environment is better.
-    #[arg(long, value_name = "USER:PASSWORD")]
-    pub(crate) basic: Option<Secret>,
-
-    /// Send this header with every request; may be given several times.
-    #[arg(long = "header", value_name = "NAME: VALUE")]
-    pub(crate) headers: Vec<Secret>,
-}
-
-/// How the proxy's certificate is judged; without these, by the system's authorities.
-#[derive(Debug, Default, Args)]
-pub(crate) struct TrustArgs {
-    /// Trust exactly the certificate in this PEM file, and no authority.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) pin: Option<PathBuf>,
-
-    /// Trust the authorities in this PEM file beside the system's.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Option<PathBuf>,
-
-    /// Trust any certificate. For tests only: whoever sits between reads and changes everything.
-    #[arg(long)]
-    pub(crate) insecure: bool,
 }
 
 /// The device that packets come from.

@@ -3,12 +3,15 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use pseudotcp_masque_h2::{Auth, Config, ConfigError};
+use pseudotcp_masque::Target;
+use pseudotcp_masque_h2::{Auth, Client, Config, ConfigError, Proxies};
 use tokio::net::lookup_host;
 
-use super::args::{CredentialArgs, TrustArgs, UpArgs};
+use super::args::UpArgs;
+use super::proxy_args::{CredentialArgs, ProxyArgs, TrustArgs};
 use crate::failure::usage;
 use crate::secret::Secret;
 
@@ -16,15 +19,87 @@ use crate::secret::Secret;
 const TOKEN_VARIABLE: &str = "PSEUDOTCP_TOKEN";
 const BASIC_VARIABLE: &str = "PSEUDOTCP_BASIC";
 
-/// The client's configuration, and the addresses of the proxy.
-pub(super) async fn configure(args: &UpArgs) -> Result<(Config, Vec<IpAddr>)> {
-    let config = Config::new(&args.proxy).map_err(wrong)?;
-    let config = trust(config, &args.trust)?;
-    let config = authorize(config, &args.credentials)?;
-    let addresses = resolve(&args.proxy).await?;
-    let config = config.addresses(addresses.iter().copied());
+/// The proxies, and the addresses of those that this machine itself reaches.
+pub(super) async fn configure(args: &UpArgs) -> Result<(Proxies, Vec<IpAddr>)> {
+    let (last, count) = (args.proxy.hops.len() - 1, args.proxy.hops.len());
+    let mut addresses = Vec::new();
+    let mut reached: Option<Proxies> = None;
+    for (hop, urls) in args.proxy.hops.iter().enumerate() {
+        let mut clients = Vec::new();
+        for url in urls.split(',') {
+            let config = Config::new(url).map_err(wrong)?;
+            let config = trust(config, &args.trust, hop, count)?;
+            let config = authorize(config, &args.credentials, hop, count)?;
+            let config = if hop == last { speak(config, &args.proxy)? } else { config };
+            let config = match &reached {
+                Some(before) => config.through(Arc::new(before.clone())),
+                None => reach(config, url, args, &mut addresses).await?,
+            };
+            clients.push(Client::new(config).map_err(wrong)?);
+        }
+        let weights = if hop == last { &args.proxy.spread[..] } else { &[] };
+        reached = Some(choose(clients, weights)?);
+    }
+    let proxies = reached.ok_or_else(|| usage("--proxy is missing"))?;
+    Ok((proxies, addresses))
+}
+
+/// The first client that works, or all of them by weight.
+fn choose(clients: Vec<Client>, weights: &[u32]) -> Result<Proxies> {
+    if weights.is_empty() {
+        return Ok(Proxies::ordered(clients));
+    }
+    if weights.len() != clients.len() {
+        return Err(usage("--spread must give one weight for each URL of the last --proxy"));
+    }
+    Ok(Proxies::weighted(clients.into_iter().zip(weights.iter().copied())))
+}
+
+/// How a proxy is reached that no other one leads to.
+async fn reach(
+    config: Config,
+    url: &str,
+    args: &UpArgs,
+    addresses: &mut Vec<IpAddr>,
+) -> Result<Config> {
+    let found = resolve(url).await?;
+    let config = config.addresses(found.iter().copied());
+    addresses.extend(found);
     let config = args.mark.into_iter().fold(config, Config::mark);
-    Ok((config, addresses))
+    Ok(args.proxy.bind_device.iter().fold(config, |config, name| config.device(name)))
+}
+
+/// How the last hop is spoken with.
+fn speak(config: Config, args: &ProxyArgs) -> Result<Config> {
+    let config = config
+        .tcp_dialect(args.tcp_dialect.into())
+        .udp_dialect(args.udp_dialect.into())
+        .half_close(args.half_close.into());
+    let config = match &args.udp_template {
+        Some(template) => config.udp_template(template).map_err(wrong)?,
+        None => config,
+    };
+    let config = match &args.server_name {
+        Some(name) => config.server_name(name).map_err(wrong)?,
+        None => config,
+    };
+    if args.low_latency.is_empty() {
+        return Ok(config);
+    }
+    let hosts = args.low_latency.clone();
+    Ok(config.low_latency(move |target| {
+        hosts.iter().any(|host| Target::host(host, target.port()) == *target)
+    }))
+}
+
+/// What an option says of one hop: what is given once holds for all.
+fn of_hop<'a, T>(values: &'a [T], hop: usize, hops: usize, option: &str) -> Result<Option<&'a T>> {
+    match values.len() {
+        0 => Ok(None),
+        1 => Ok(values.first()),
+        count if count == hops => Ok(values.get(hop)),
+        _ => Err(usage(format!("{option} must be given once, or once for each --proxy"))),
+    }
 }
 
 /// What the configuration refuses, the command line has got wrong.
@@ -32,14 +107,18 @@ fn wrong(error: ConfigError) -> anyhow::Error {
     usage(format!("{:#}", anyhow::Error::from(error)))
 }
 
-fn trust(config: Config, args: &TrustArgs) -> Result<Config> {
+fn trust(config: Config, args: &TrustArgs, hop: usize, hops: usize) -> Result<Config> {
+    let config = if args.log_keys { config.log_keys() } else { config };
     if args.insecure {
         return Ok(config.insecure());
     }
-    if let Some(path) = &args.pin {
+    if let Some(path) = of_hop(&args.pin, hop, hops, "--pin")? {
         return config.pin(&read(path)?).map_err(wrong);
     }
-    match &args.ca {
+    if let Some(hash) = of_hop(&args.pin_key, hop, hops, "--pin-key")? {
+        return config.pin_key(hash).map_err(wrong);
+    }
+    match of_hop(&args.ca, hop, hops, "--ca")? {
         Some(path) => config.extra_ca(&read(path)?).map_err(wrong),
         None => Ok(config),
     }
@@ -49,10 +128,16 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
-fn authorize(config: Config, args: &CredentialArgs) -> Result<Config> {
-    let config = match credentials(args)? {
+fn authorize(config: Config, args: &CredentialArgs, hop: usize, hops: usize) -> Result<Config> {
+    let config = match credentials(args, hop, hops)? {
         Some(auth) => config.auth(&auth).map_err(wrong)?,
         None => config,
+    };
+    let config = match (&args.client_cert, &args.client_key) {
+        (Some(chain), Some(key)) => {
+            config.client_certificate(&read(chain)?, &read(key)?).map_err(wrong)?
+        }
+        _ => config,
     };
     args.headers.iter().try_fold(config, |config, header| {
         let Some((name, value)) = header.split(':') else {
@@ -63,14 +148,14 @@ fn authorize(config: Config, args: &CredentialArgs) -> Result<Config> {
 }
 
 /// The credentials of the command line, or else of the environment.
-fn credentials(args: &CredentialArgs) -> Result<Option<Auth>> {
-    if let Some(token) = &args.token {
+fn credentials(args: &CredentialArgs, hop: usize, hops: usize) -> Result<Option<Auth>> {
+    if let Some(token) = of_hop(&args.token, hop, hops, "--token")? {
         return Ok(Some(bearer(token)));
     }
-    if let Some(path) = &args.token_file {
+    if let Some(path) = of_hop(&args.token_file, hop, hops, "--token-file")? {
         return Ok(Some(bearer(&Secret::read(path)?)));
     }
-    if let Some(pair) = &args.basic {
+    if let Some(pair) = of_hop(&args.basic, hop, hops, "--basic")? {
         return basic(pair).map(Some);
     }
     if let Some(token) = Secret::from_env(TOKEN_VARIABLE) {
@@ -121,10 +206,10 @@ mod tests {
     fn malformed_secrets_are_usage_errors_that_do_not_repeat_them() {
         let header = CredentialArgs { headers: vec![secret("hunter2")], ..Default::default() };
         let value = CredentialArgs { headers: vec![secret("x: hunter2\n1")], ..Default::default() };
-        let basic = CredentialArgs { basic: Some(secret("hunter2")), ..Default::default() };
-        let token = CredentialArgs { token: Some(secret("hunter2\r\n1")), ..Default::default() };
+        let basic = CredentialArgs { basic: vec![secret("hunter2")], ..Default::default() };
+        let token = CredentialArgs { token: vec![secret("hunter2\r\n1")], ..Default::default() };
         for args in [header, value, basic, token] {
-            let error = authorize(config(), &args).unwrap_err();
+            let error = authorize(config(), &args, 0, 1).unwrap_err();
             assert!(error.is::<crate::failure::Usage>());
             assert!(!format!("{error:?} {error:#}").contains("hunter2"), "{error:?}");
             assert!(!format!("{args:?}").contains("hunter2"));
@@ -139,9 +224,20 @@ mod tests {
     }
 
     #[test]
+    fn options_belong_to_all_hops_or_to_one_each() {
+        let of = |values: &[u8], hop, hops| {
+            of_hop(values, hop, hops, "--pin").map(Option::<&u8>::copied).ok()
+        };
+        assert_eq!(of(&[], 1, 2), Some(None));
+        assert_eq!(of(&[7], 1, 2), Some(Some(7)));
+        assert_eq!(of(&[7, 8], 1, 2), Some(Some(8)));
+        assert_eq!(of(&[7, 8], 1, 3), None);
+    }
+
+    #[test]
     fn missing_files_are_named() {
-        let args = TrustArgs { pin: Some("/nowhere/pin.pem".into()), ..Default::default() };
-        let error = format!("{:#}", trust(config(), &args).unwrap_err());
+        let args = TrustArgs { pin: vec!["/nowhere/pin.pem".into()], ..Default::default() };
+        let error = format!("{:#}", trust(config(), &args, 0, 1).unwrap_err());
         assert!(error.contains("/nowhere/pin.pem"), "{error}");
     }
 }

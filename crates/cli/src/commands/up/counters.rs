@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pseudotcp_masque_h2::Client;
+use pseudotcp_masque_h2::Proxies;
 use pseudotcp_pipeline::{Dns, Fragments, FragmentsStats, Guard, Stack};
 use pseudotcp_tun::Counters as TunCounters;
 use serde_json::{Map, Value};
@@ -17,7 +17,7 @@ impl Counters {
     pub(super) fn read(
         tun: &TunCounters,
         fragments: &Fragments<Guard<Stack>>,
-        client: &Client,
+        client: &Proxies,
         stage: Option<&Dns>,
     ) -> Self {
         let guard = fragments.port();
@@ -145,7 +145,7 @@ fn dns(stage: &Dns) -> Vec<(&'static str, u64)> {
     ]
 }
 
-fn proxy(client: &Client) -> Vec<(&'static str, u64)> {
+fn proxy(client: &Proxies) -> Vec<(&'static str, u64)> {
     let stats = client.stats();
     vec![
         ("connections opened", stats.connections_opened),

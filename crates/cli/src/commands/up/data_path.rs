@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use pseudotcp_direct::Direct;
-use pseudotcp_masque_h2::Client;
+use pseudotcp_masque_h2::Proxies;
 use pseudotcp_packet::{Packet, reassembly};
 use pseudotcp_pipeline::{Direction, Fragments, Guard, Judge, Route, Stack, Tap, splice, stack};
 use pseudotcp_tun::{Counters as TunCounters, TunPort};
@@ -25,7 +25,7 @@ pub(super) struct DataPath {
     stack: Fragments<Guard<Stack>>,
     rules: RuleBook,
     tun: TunCounters,
-    client: Client,
+    client: Proxies,
     dns: Option<dns::Stage>,
 }
 
@@ -36,7 +36,7 @@ impl DataPath {
         rules: RuleBook,
         tun: TunPort,
         mut capture: Capture,
-        client: Client,
+        client: Proxies,
     ) -> Result<Self> {
         let config = stack::Config::for_device(tun.mtu(), tun.has_tcp_offload())
             .udp_offload(tun.has_udp_offload())
@@ -101,7 +101,7 @@ impl DataPath {
     }
 }
 
-fn route(args: &UpArgs, judge: &Judge, client: &Client) -> Route {
+fn route(args: &UpArgs, judge: &Judge, client: &Proxies) -> Route {
     let config = pseudotcp_direct::Config::default();
     let config = args.mark.into_iter().fold(config, pseudotcp_direct::Config::with_mark);
     Route::new(judge.clone(), Arc::new(client.clone()), Arc::new(Direct::new(config)))

@@ -8,6 +8,7 @@ mod data_path;
 mod device;
 mod dns;
 mod explain;
+mod proxy_args;
 mod rulebook;
 
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pseudotcp_masque_h2::Client;
+use pseudotcp_masque_h2::Proxies;
 use tracing::warn;
 
 pub(crate) use self::args::UpArgs;
@@ -24,7 +25,6 @@ use self::capture::Capture;
 use self::data_path::DataPath;
 use self::rulebook::RuleBook;
 use crate::clock;
-use crate::failure;
 use crate::output::{self, plural};
 use crate::setup::linux::{HostSetup, Wanted};
 use crate::signals::Signals;
@@ -74,16 +74,15 @@ async fn run_until_stopped(
 
 /// A proxy that takes flows.
 struct Reached {
-    client: Client,
+    client: Proxies,
     addresses: Vec<IpAddr>,
 }
 
 /// Reaches the proxy, before anything on this machine is changed.
 async fn reach(args: &UpArgs) -> Result<Reached> {
-    let (config, addresses) = client::configure(args).await?;
-    let client = Client::new(config).map_err(|error| failure::usage(error.to_string()))?;
+    let (client, addresses) = client::configure(args).await?;
     let ready = client.ready(clock::deadline(READY)).await;
-    ready.map_err(|error| explain::unreachable(&args.proxy, error))?;
+    ready.map_err(|error| explain::unreachable(&args.proxy.hops.join(" → "), error))?;
     Ok(Reached { client, addresses })
 }
 
@@ -107,6 +106,6 @@ async fn open(
     }
     let name = name.as_deref().unwrap_or("the descriptor");
     let routes = plural(args.routes.len(), "route", "routes");
-    output::say(&format!("ready, {name} → {}, {routes}", args.proxy));
+    output::say(&format!("ready, {name} → {}, {routes}", args.proxy.hops.join(" → ")));
     Ok(data_path)
 }

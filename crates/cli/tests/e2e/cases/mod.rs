@@ -14,4 +14,5 @@ mod lifecycle;
 mod network;
 mod outage;
 mod policy;
+mod proxies;
 mod tunnels;

@@ -16,9 +16,17 @@ pub(crate) fn up(lab: &Lab, arguments: &[&str]) -> Process {
 
 /// Starts the program under test.
 pub(crate) fn start(lab: &Lab, arguments: &[&str]) -> Process {
+    start_through(lab, &[&proxy::url()], arguments)
+}
+
+/// Starts the program under test with these proxies for hops.
+pub(crate) fn start_through(lab: &Lab, hops: &[&str], arguments: &[&str]) -> Process {
     let mut command = lab.client.command(env!("CARGO_BIN_EXE_pseudotcp"));
-    command.args(["up", "--proxy", &proxy::url(), "--tun", DEVICE]).arg("--pin");
+    command.args(["up", "--tun", DEVICE]).arg("--pin");
     command.arg(&lab.certificate.chain);
+    for hop in hops {
+        command.args(["--proxy", hop]);
+    }
     for route in ROUTES {
         command.args(["--route", route]);
     }

@@ -35,8 +35,13 @@ pub(crate) fn start(lab: &Lab, kind: Kind) -> Process {
 
 /// Starts ours with more arguments.
 pub(crate) fn ours(lab: &Lab, arguments: &[&str]) -> Process {
+    ours_at(lab, PORT, arguments)
+}
+
+/// Starts ours at another port.
+pub(crate) fn ours_at(lab: &Lab, port: u16, arguments: &[&str]) -> Process {
     let mut command = lab.proxy.command(env!("CARGO_BIN_EXE_pseudotcp"));
-    command.args(["proxy", "--listen", &format!("[::]:{PORT}")]);
+    command.args(["proxy", "--listen", &format!("[::]:{port}")]);
     command.arg("--cert").arg(&lab.certificate.chain);
     command.arg("--key").arg(&lab.certificate.key);
     let proxy = Process::start("proxy", {
@@ -105,5 +110,10 @@ fn configuration(lab: &Lab, name: &str, template: &str) -> PathBuf {
 
 /// The proxy's address for clients.
 pub(crate) fn url() -> String {
-    format!("https://{PROXY}:{PORT}")
+    url_at(PORT)
+}
+
+/// The address of a proxy at another port.
+pub(crate) fn url_at(port: u16) -> String {
+    format!("https://{PROXY}:{port}")
 }

@@ -32,7 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// How long a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a connection is made of: a socket, or a pipe in memory.
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
