@@ -13,14 +13,13 @@ pub struct TunConfig {
     name: Option<String>,
     addresses: Vec<IpNet>,
     mtu: u16,
-    queue: u32,
     offload: bool,
 }
 
-/// MTU 1,500, a queue of 4,096 packets, offload on, no address, and a name that the kernel chooses.
+/// MTU 1,500, offload on, no address, and a name that the kernel chooses.
 impl Default for TunConfig {
     fn default() -> Self {
-        Self { name: None, addresses: Vec::new(), mtu: 1_500, queue: 4_096, offload: true }
+        Self { name: None, addresses: Vec::new(), mtu: 1_500, offload: true }
     }
 }
 
@@ -49,16 +48,6 @@ impl TunConfig {
         self
     }
 
-    /// How many packets may wait in the kernel for this program, 4,096 by default; what comes on top is
-    /// lost. The kernel's own 500 overflow where a hundred flows have acknowledged what they got while
-    /// this program did not run for a moment; the memory of a longer queue is bounded by the windows of
-    /// TCP flows, and a flood of datagrams waits longer in it.
-    #[must_use]
-    pub fn queue(mut self, packets: u32) -> Self {
-        self.queue = packets;
-        self
-    }
-
     /// Whether the kernel shall exchange super-segments and leave checksums undone; on by default.
     /// Off is for comparison and for kernels with faulty offload.
     #[must_use]
@@ -83,7 +72,6 @@ impl LinuxTun {
             builder = builder.name(name);
         }
         let device = builder.build_sync()?;
-        device.set_tx_queue_len(config.queue)?;
         address::add(device.if_index()?, &config.addresses)?;
         let name = device.name()?;
         let offload = device.tcp_gso().then(|| Offload { udp: device.udp_gso() });
