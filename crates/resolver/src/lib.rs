@@ -23,7 +23,6 @@ mod chain;
 mod doh;
 mod error;
 mod health;
-mod io;
 mod multiplex;
 mod plain;
 mod resolver;

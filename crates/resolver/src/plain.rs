@@ -18,10 +18,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::error::ExchangeError;
-use crate::io::TunnelIo;
 use crate::multiplex::Multiplex;
 use crate::tls;
 use crate::upstream::{Upstream, Way};
+use pseudotcp_masque::io::TunnelIo;
 
 /// How long an open may take.
 const OPEN: Duration = Duration::from_secs(3);

@@ -13,8 +13,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::error::{ConfigError, ExchangeError};
-use crate::io::TunnelIo;
 use crate::upstream::Way;
+use pseudotcp_masque::io::TunnelIo;
 
 /// The protocols asked for by ALPN: HTTP/2 (RFC 9113 §3.2), DNS over TLS (RFC 7858 §7.1's registry).
 pub(crate) const H2: &[u8] = b"h2";
