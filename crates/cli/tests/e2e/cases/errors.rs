@@ -97,7 +97,3 @@ fn scripted(lab: &Lab) -> Process {
 fn address(host: &str, port: u16) -> SocketAddr {
     SocketAddr::new(host.parse::<IpAddr>().expect("an address"), port)
 }
-
-fn errno(error: &std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().expect("an error of the system"))
-}

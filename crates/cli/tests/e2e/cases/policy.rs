@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use socket2::SockRef;
 
 use crate::support::client;
+use crate::support::failure::fails;
 use crate::support::lab::{Lab, PROXY, SERVERS};
 use crate::support::need::{self, Need};
 use crate::support::process::Process;
@@ -90,9 +91,8 @@ fn every_verdict_is_seen_by_apps() {
     let proxied = seen_from(&lab, &far, SERVERS[0]).2;
     assert_eq!(proxied, "198.51.100.1".parse::<IpAddr>().expect("an address"));
 
-    let errno = |port| connect(&lab, SERVERS[0], port).expect_err("refused").raw_os_error();
-    assert_eq!(errno(REJECTED), Some(Errno::ECONNREFUSED as i32));
-    assert_eq!(errno(PROHIBITED), Some(Errno::EHOSTUNREACH as i32));
+    fails(&lab, address(SERVERS[0], REJECTED), Errno::ECONNREFUSED, "rejected");
+    fails(&lab, address(SERVERS[0], PROHIBITED), Errno::EHOSTUNREACH, "prohibited");
     let dropped = connect(&lab, SERVERS[0], DROPPED).expect_err("silence");
     assert_eq!(dropped.kind(), ErrorKind::TimedOut);
 }
@@ -145,8 +145,7 @@ fn quic_and_ipv6_are_told_to_fall_back_at_once() {
     });
     assert_eq!(quic.expect_err("blocked").kind(), ErrorKind::ConnectionRefused);
     let _far = lab.server.listen_blocking(PORT);
-    let ipv6 = connect(&lab, SERVERS[1], PORT).expect_err("off").raw_os_error();
-    assert_eq!(ipv6, Some(Errno::ENETUNREACH as i32));
+    fails(&lab, address(SERVERS[1], PORT), Errno::ENETUNREACH, "off");
     assert!(connect(&lab, SERVERS[0], PORT).is_ok(), "IPv4 stays");
 }
 

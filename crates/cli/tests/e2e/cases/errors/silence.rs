@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{Script, address, errno, script};
+use super::{Script, address, script};
 use crate::support::client;
 use crate::support::clock::timed;
+use crate::support::failure::errno;
 use crate::support::lab::{Lab, SERVERS, from_std};
 use crate::support::need;
 use crate::support::process::Process;

@@ -1,20 +1,16 @@
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::TcpStream;
 
 use nix::errno::Errno;
 
-use super::{CAUSES, DENIED, NO_ROUTE, REFUSED, UNREACHABLE, address, errno, port_of, scripted};
+use super::{CAUSES, DENIED, NO_ROUTE, REFUSED, UNREACHABLE, address, port_of, scripted};
 use crate::support::client;
-use crate::support::clock::timed;
+use crate::support::failure::fails;
 use crate::support::lab::{ELSEWHERE, Lab, PRIVATE, SERVERS};
 use crate::support::need::{self, Need};
 use crate::support::proxy::{self, Kind};
 
 /// A closed port of the server.
 const CLOSED: u16 = 11;
-
-/// Every answer comes at once: the kernel's next SYN would come only after a second.
-const AT_ONCE: Duration = Duration::from_millis(500);
 
 #[test]
 fn d09_every_cause_has_its_errno() {
@@ -130,24 +126,4 @@ fn right_credentials() {
     let _client = client::up(&lab, &["--basic", "user:right"]);
     let outcome = lab.client.run(|| TcpStream::connect(address(SERVERS[0], 80)));
     assert!(outcome.is_ok(), "{outcome:?}");
-}
-
-/// Connects in vain, at once.
-///
-/// Linux drops an ICMP error that comes while `connect()` still holds the socket; the app then hears
-/// the next one, after the kernel's second SYN. It is rare and beyond our reach, so an answer by ICMP
-/// has three tries to be prompt; an RST is never dropped and has one.
-fn fails(lab: &Lab, target: SocketAddr, expected: Errno, why: &str) {
-    let tries = if expected == Errno::ECONNREFUSED { 1 } else { 3 };
-    let took =
-        (0..tries).map(|_| fails_once(lab, target, expected, why)).find(|took| *took < AT_ONCE);
-    assert!(took.is_some(), "{why}: {target} was never told within {AT_ONCE:?}");
-}
-
-/// Connects in vain; returns the time it took.
-fn fails_once(lab: &Lab, target: SocketAddr, expected: Errno, why: &str) -> Duration {
-    let (outcome, took) = timed(|| lab.client.run(|| TcpStream::connect(target)));
-    let error = outcome.expect_err(why);
-    assert_eq!(errno(&error), expected, "{why}: {target}");
-    took
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{CAUSES, UDP_DENIED, UDP_REFUSED, UDP_UNREACHABLE, address, errno, port_of, scripted};
+use super::{CAUSES, UDP_DENIED, UDP_REFUSED, UDP_UNREACHABLE, address, port_of, scripted};
 use crate::support::client;
+use crate::support::failure::errno;
 use crate::support::lab::{ELSEWHERE, Lab, PRIVATE, SERVERS};
 use crate::support::need;
 use crate::support::proxy::{self, Kind};
