@@ -55,9 +55,18 @@ impl Assembler {
         self.runs.back().map(|run| run.start.advance(len_u32(run.data.len())))
     }
 
-    /// Whether the byte at `seq` is held.
-    pub(crate) fn holds(&self, seq: SeqNumber) -> bool {
-        self.runs.iter().any(|run| seq.in_window(run.start, len_u32(run.data.len())))
+    /// The first octets between two numbers, both beyond `next`, that are held.
+    pub(crate) fn known(
+        &self,
+        next: SeqNumber,
+        from: SeqNumber,
+        to: SeqNumber,
+    ) -> Option<(SeqNumber, SeqNumber)> {
+        let first = self.runs.partition_point(|run| run.end(next) <= distance(from, next));
+        let run = self.runs.get(first).filter(|run| to.offset_from(run.start) > 0)?;
+        let start = if from.offset_from(run.start) > 0 { from } else { run.start };
+        let (_, end) = self.block_at(start)?;
+        Some((start, if end.offset_from(to) > 0 { to } else { end }))
     }
 
     /// Keeps what of `data`, which begins at `seq`, is new; `next` is RCV.NXT, at or before `seq`.

@@ -131,6 +131,7 @@ impl Receiver {
         let mut arrived = Arrived { ahead, ..Arrived::default() };
         let mut at = segment.seq;
         let mut pinned = segment.pinned;
+        self.repeated = self.known(at, at.advance(segment.len)).or(self.repeated);
         for slice in segment.payload {
             self.take_slice(at, slice, left, &mut pinned, &mut arrived);
             at = at.advance(octets(slice.len()));
@@ -305,10 +306,6 @@ impl Receiver {
         let fits = distance(limit, seq).min(data.len());
         let left = left
             .saturating_sub(usize::try_from(arrived.in_order + arrived.out_of_order).unwrap_or(0));
-        if old > 0 {
-            // RFC 2883 §4.1: what lies below RCV.NXT.
-            self.note_repeated(seq, seq.advance(octets(old)));
-        }
         let to = fits.min(old.saturating_add(left));
         arrived.dropped += data.len().saturating_sub(to.max(old)) as u64;
         if old >= to {
@@ -331,12 +328,18 @@ impl Receiver {
                 return;
             }
             let held = self.assembler.get_or_insert_default();
-            let new = held.insert(self.next, seq, &fresh);
-            arrived.out_of_order += new as u64;
-            if new == 0 && held.holds(seq) {
-                self.note_repeated(seq, seq.advance(octets(fresh.len())));
-            }
+            arrived.out_of_order += held.insert(self.next, seq, &fresh) as u64;
         }
+    }
+
+    /// RFC 2883 §4: the first octets between two numbers that were there already, below RCV.NXT or
+    /// behind a gap.
+    fn known(&self, from: SeqNumber, to: SeqNumber) -> Option<(SeqNumber, SeqNumber)> {
+        let old = distance(self.next, from).min(distance(to, from));
+        if old > 0 {
+            return Some((from, from.advance(octets(old))));
+        }
+        self.assembler.as_ref()?.known(self.next, from, to)
     }
 
     /// Moves what has become contiguous over to the readable bytes, and says how much.
