@@ -12,6 +12,8 @@ use crate::timer::TimerQueue;
 /// DEVIATION from RFC 9293 §3.4.2 (2 MSL): the app is one hop away, so no segment of the old
 /// connection survives longer than this, or four retransmission timeouts.
 pub(crate) const MIN_TIME_WAIT: Duration = Duration::from_secs(1);
+/// RFC 5961 §7: what each may say while it waits, besides acknowledging its FIN.
+const MAX_CORRECTIONS: u8 = 10;
 /// The most connections remembered; beyond it the one that ends first makes room.
 const MAX_ENTRIES: usize = 16_384;
 
@@ -46,6 +48,8 @@ struct Entry {
     recent: u32,
     timestamps: bool,
     hold_millis: u16,
+    /// Segments answered since the wait began.
+    corrections: u8,
 }
 
 /// DESIGN: at most 64 bytes each.
@@ -90,6 +94,7 @@ impl TimeWait {
             recent: remains.recent.unwrap_or(0),
             timestamps: remains.recent.is_some(),
             hold_millis,
+            corrections: 0,
         };
         self.store(entry);
     }
@@ -121,6 +126,8 @@ impl TimeWait {
         let answer = entry.answer(now.timestamp(offset()));
         if segment.has(TcpFlags::FIN) && segment.end() == entry.receive_next {
             self.restart(slot, now);
+        } else if !self.may_correct(slot) {
+            return Verdict::Ignore;
         }
         Verdict::Answer(answer)
     }
@@ -169,11 +176,21 @@ impl TimeWait {
         }
     }
 
+    /// Counts an answer; two hosts that disagree must not correct each other for ever.
+    fn may_correct(&mut self, slot: u32) -> bool {
+        let entry = self.entries.get_mut(slot as usize).and_then(Option::as_mut);
+        entry.is_some_and(|entry| {
+            entry.corrections = entry.corrections.saturating_add(1);
+            entry.corrections <= MAX_CORRECTIONS
+        })
+    }
+
     /// RFC 9293 §3.10.7.4: a FIN sent again starts the wait anew.
     fn restart(&mut self, slot: u32, now: Time) {
         if let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::as_mut) {
             let mut armed = Some(entry.expires);
             entry.expires = now + Duration::from_millis(entry.hold_millis.into());
+            entry.corrections = 0;
             self.expiries.rearm(slot, &mut armed, Some(entry.expires));
         }
     }
