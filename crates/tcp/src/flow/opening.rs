@@ -156,7 +156,11 @@ impl Flow {
             return Arrival::Handled;
         }
         if !segment.is_opening() {
-            cx.answer(reply::reset(segment));
+            // RFC 9293 §3.10.7.2: an ACK is answered by RST, what has none is dropped.
+            match segment.ack.and_then(|_| reply::reset(segment)) {
+                Some(reset) => cx.reply(reset),
+                None => cx.stats.dropped += 1,
+            }
             return Arrival::Handled;
         }
         if segment.seq != syn {
