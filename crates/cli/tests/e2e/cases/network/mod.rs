@@ -1,7 +1,9 @@
-//! The network as the tools of network people see it: pings, traces, scans and fragments.
+//! The network as the tools of network people see it: pings, traces, scans, fragments, NAT and QUIC.
 
 mod fragments;
+mod nat;
 mod ping;
+mod quic;
 mod scan;
 
 use std::process::{Command, Stdio};
