@@ -25,6 +25,16 @@ pub enum TcpRefusalStyle {
     Reset,
 }
 
+/// How a UDP target that cannot be reached is told to the app.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UdpRefusalStyle {
+    /// By an ICMP error that connected sockets hear, even if it names another cause.
+    #[default]
+    Audible,
+    /// By the ICMP error that names the cause. On Linux only sockets with `IP_RECVERR` hear it.
+    Strict,
+}
+
 /// The answer to a held SYN whose open failed.
 pub(super) fn tcp(cause: &OpenError, style: TcpRefusalStyle) -> TcpRefusal {
     let refusal = match cause {
@@ -61,14 +71,19 @@ fn styled(refusal: TcpRefusal, style: TcpRefusalStyle) -> TcpRefusal {
 }
 
 /// The answer to datagrams whose open failed.
-pub(super) fn udp(cause: &OpenError, ipv6: bool) -> UdpRefusal {
+pub(super) fn udp(cause: &OpenError, ipv6: bool, style: UdpRefusalStyle) -> UdpRefusal {
     match cause {
-        OpenError::Refused | OpenError::ConnectFailed { .. } | OpenError::NoIpv6 => {
+        OpenError::Refused | OpenError::ConnectFailed { .. } => {
             UdpRefusal::Unreachable(Unreachable::Port)
         }
-        OpenError::Unreachable | OpenError::Unresolved => {
-            UdpRefusal::Unreachable(audible_host_unreachable(ipv6))
-        }
+        OpenError::NoIpv6 => UdpRefusal::Unreachable(match style {
+            UdpRefusalStyle::Audible => Unreachable::Port,
+            UdpRefusalStyle::Strict => Unreachable::Network,
+        }),
+        OpenError::Unreachable | OpenError::Unresolved => UdpRefusal::Unreachable(match style {
+            UdpRefusalStyle::Audible => audible_host_unreachable(ipv6),
+            UdpRefusalStyle::Strict => Unreachable::Host,
+        }),
         OpenError::Denied | OpenError::Unauthenticated => {
             UdpRefusal::Unreachable(Unreachable::Prohibited)
         }
@@ -142,8 +157,21 @@ mod tests {
     fn every_cause_has_its_answer() {
         for (cause, to_tcp, to_udp4, to_udp6) in table() {
             assert_eq!(tcp(&cause, TcpRefusalStyle::Icmp), to_tcp, "{cause}");
-            assert_eq!(udp(&cause, false), to_udp4, "{cause}");
-            assert_eq!(udp(&cause, true), to_udp6, "{cause}");
+            assert_eq!(udp(&cause, false, UdpRefusalStyle::Audible), to_udp4, "{cause}");
+            assert_eq!(udp(&cause, true, UdpRefusalStyle::Audible), to_udp6, "{cause}");
+        }
+    }
+
+    #[test]
+    fn the_strict_style_names_what_tcp_is_told() {
+        for (cause, to_tcp, to_udp4, _) in table() {
+            let strict = match to_tcp {
+                TcpRefusal::Unreachable(kind) => UdpRefusal::Unreachable(kind),
+                _ => to_udp4,
+            };
+            for ipv6 in [false, true] {
+                assert_eq!(udp(&cause, ipv6, UdpRefusalStyle::Strict), strict, "{cause}");
+            }
         }
     }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::answer::TcpRefusalStyle;
+use super::answer::{TcpRefusalStyle, UdpRefusalStyle};
 use super::ping::Ping;
 
 /// The settings of a [`Stack`](super::Stack).
@@ -12,6 +12,7 @@ pub struct Config {
     pub(super) udp: pseudotcp_udp::Config,
     pub(super) open_timeout: Duration,
     pub(super) tcp_refusal: TcpRefusalStyle,
+    pub(super) udp_refusal: UdpRefusalStyle,
     pub(super) ping: Ping,
     pub(super) device: Vec<IpNet>,
 }
@@ -23,6 +24,7 @@ impl Default for Config {
             udp: pseudotcp_udp::Config::default(),
             open_timeout: Duration::from_secs(29),
             tcp_refusal: TcpRefusalStyle::default(),
+            udp_refusal: UdpRefusalStyle::default(),
             ping: Ping::default(),
             device: Vec::new(),
         }
@@ -83,6 +85,14 @@ impl Config {
     #[must_use]
     pub fn tcp_refusal(mut self, style: TcpRefusalStyle) -> Self {
         self.tcp_refusal = style;
+        self
+    }
+
+    /// Sets how UDP targets that cannot be reached are told (default: by an ICMP error that connected
+    /// sockets hear).
+    #[must_use]
+    pub fn udp_refusal(mut self, style: UdpRefusalStyle) -> Self {
+        self.udp_refusal = style;
         self
     }
 

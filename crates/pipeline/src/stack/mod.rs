@@ -24,7 +24,7 @@ use futures::{Sink, Stream};
 use pseudotcp_masque::{OpenError, Transport};
 use pseudotcp_packet::{FlowKey, Packet, Transport as Header};
 
-pub use self::answer::TcpRefusalStyle;
+pub use self::answer::{TcpRefusalStyle, UdpRefusalStyle};
 pub use self::config::Config;
 pub use self::ping::Ping;
 pub use self::stats::Stats;
@@ -76,6 +76,7 @@ struct Shared {
     stats: Stats,
     open_timeout: Duration,
     tcp_refusal: TcpRefusalStyle,
+    udp_refusal: UdpRefusalStyle,
 }
 
 impl Stack {
@@ -88,7 +89,7 @@ impl Stack {
     pub fn new(config: Config, transport: Arc<dyn Transport>) -> io::Result<Self> {
         let mut secret = [0; 16];
         getrandom::fill(&mut secret)?;
-        let Config { tcp, udp, open_timeout, tcp_refusal, ping, device } = config;
+        let Config { tcp, udp, open_timeout, tcp_refusal, udp_refusal, ping, device } = config;
         Ok(Self {
             tcp: TcpSide::new(pseudotcp_tcp::Engine::new(tcp, secret)),
             udp: UdpSide::new(pseudotcp_udp::Demux::new(udp)),
@@ -102,6 +103,7 @@ impl Stack {
                 stats: Stats::default(),
                 open_timeout,
                 tcp_refusal,
+                udp_refusal,
             },
             timer: Timer::default(),
             lull: Lull::default(),

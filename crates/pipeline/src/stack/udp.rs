@@ -88,7 +88,7 @@ impl UdpSide {
             }
             Err(cause) => {
                 shared.open_failed(now, &cause);
-                let refusal = answer::udp(&cause, flow.key.is_ipv6());
+                let refusal = answer::udp(&cause, flow.key.is_ipv6(), shared.udp_refusal);
                 tracing::debug!(?id, %cause, ?refusal, "open refused");
                 self.demux.refuse(now, id, refusal);
             }

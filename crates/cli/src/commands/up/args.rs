@@ -10,6 +10,7 @@ use pseudotcp_pipeline::stack::Ping;
 
 use super::dns::DnsArgs;
 use super::proxy_args::{CredentialArgs, ProxyArgs, TrustArgs};
+use super::udp::UdpArgs;
 use crate::logging::Logging;
 use crate::policy::PolicyArgs;
 
@@ -50,6 +51,9 @@ pub(crate) struct UpArgs {
     /// What apps hear that ping somebody. A proxy cannot carry a ping.
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     pub(crate) icmp: PingMode,
+
+    #[command(flatten)]
+    pub(crate) udp: UdpArgs,
 
     #[command(flatten)]
     pub(crate) dns: DnsArgs,

@@ -38,7 +38,8 @@ impl DataPath {
         mut capture: Capture,
         client: Proxies,
     ) -> Result<Self> {
-        let config = stack::Config::for_device(tun.mtu(), tun.has_tcp_offload())
+        let config = stack::Config::for_device(tun.mtu(), tun.has_tcp_offload());
+        let config = (args.udp.apply(config, tun.mtu()))
             .udp_offload(tun.has_udp_offload())
             .ping(args.icmp.into())
             .device_networks(device::networks(&args.device));

@@ -10,6 +10,7 @@ mod dns;
 mod explain;
 mod proxy_args;
 mod rulebook;
+mod udp;
 
 use std::net::IpAddr;
 use std::process::ExitCode;

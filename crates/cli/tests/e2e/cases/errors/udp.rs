@@ -59,6 +59,19 @@ fn unreachable_host_through_our_proxy() {
     }
 }
 
+/// "Host unreachable" by its own name reaches no connected socket.
+#[test]
+fn unreachable_host_by_its_name() {
+    if !need::met(&[]) {
+        return;
+    }
+    let lab = Lab::new();
+    lab.cut_off();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let _client = client::up(&lab, &["--udp-errors", "strict"]);
+    hears(&lab, address(ELSEWHERE[0], 7), None, "unreachable");
+}
+
 #[test]
 fn private_host_through_our_proxy() {
     if !need::met(&[]) {

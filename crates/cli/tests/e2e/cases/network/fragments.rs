@@ -38,6 +38,26 @@ fn d28_datagrams_larger_than_the_mtu_come_back_whole() {
     }
 }
 
+/// Of two replies the one that fits is the first to come.
+#[test]
+fn d28_replies_larger_than_the_mtu_are_dropped_whole_on_request() {
+    if !need::met(&[]) {
+        return;
+    }
+    let lab = Lab::new();
+    lab.serve_datagrams();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let _client = client::up(&lab, &["--udp-too-big", "drop"]);
+    let bytes = pattern::bytes(3_000);
+    let socket = lab.client.run(|| UdpSocket::bind("0.0.0.0:0")).expect("bind");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+    for length in [3_000, 1_473, 1_472] {
+        socket.send_to(&bytes[..length], (SERVERS[0], 7)).expect("send");
+    }
+    let received = socket.recv(&mut [0; 4_096]).expect("the reply that fits");
+    assert_eq!(received, 1_472);
+}
+
 /// What no kernel sends: out of order, doubled, and overlapping.
 #[test]
 fn fragments_in_any_order_are_joined_and_overlapping_ones_are_not() {
