@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pseudotcp_masque::{ByteTunnel, OpenRequest, Transport};
 use rustls::ClientConfig;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::doh::Doh;
 use crate::error::ExchangeError;
@@ -26,12 +26,22 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Opens a byte stream to the first of the server's addresses that takes one.
+    /// Opens a byte stream to the first of the server's addresses that takes one. Each may use an
+    /// equal part of the time that is left.
     pub(crate) async fn open(&self, deadline: Instant) -> Result<ByteTunnel, ExchangeError> {
         let mut outcome = Err(ExchangeError::TimedOut);
-        for target in self.server.targets() {
-            let request = OpenRequest::new(target).with_deadline(deadline.into_std());
-            outcome = self.transport.open_tcp(request).await.map_err(ExchangeError::Unreachable);
+        let targets = self.server.targets();
+        let mut untried = u32::try_from(targets.len()).unwrap_or(u32::MAX);
+        for target in targets {
+            let now = Instant::now();
+            let limit = now + deadline.saturating_duration_since(now) / untried;
+            untried -= 1;
+            let request = OpenRequest::new(target).with_deadline(limit.into_std());
+            let open = timeout_at(limit, self.transport.open_tcp(request)).await;
+            outcome = match open {
+                Ok(open) => open.map_err(ExchangeError::Unreachable),
+                Err(_) => Err(ExchangeError::TimedOut),
+            };
             if outcome.is_ok() {
                 break;
             }
@@ -52,5 +62,31 @@ pub(crate) fn upstream(
         Protocol::Https { endpoint, by_get } => Box::new(Doh::new(way, endpoint, by_get, tls)),
         Protocol::Tls => Box::new(Dot::new(way, tls)),
         Protocol::Plain => Box::new(Plain::new(way)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pseudotcp_masque::OpenError;
+    use pseudotcp_masque_mock::{Mock, Script};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_says_nothing_leaves_time_for_the_next() {
+        let first = "192.0.2.1:853".parse::<std::net::SocketAddr>().unwrap();
+        for (script, taken) in [
+            (Script::silent(), 1_500),
+            (Script::fail(|| OpenError::Refused), 0),
+            (Script::echo().with_latency(Duration::from_secs(1)), 1_000),
+        ] {
+            let transport = Arc::new(Mock::new(Script::echo()).with(first, script));
+            let server = "tls://dns.example@192.0.2.1,2001:db8::1".parse().unwrap();
+            let (way, start) = (Way { server, transport }, Instant::now());
+            assert!(way.open(start + Duration::from_secs(3)).await.is_ok());
+            assert_eq!(start.elapsed().as_millis(), taken);
+        }
     }
 }
