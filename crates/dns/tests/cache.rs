@@ -135,43 +135,91 @@ fn a_cache_of_no_bytes_keeps_nothing() {
     assert!(cache.is_empty());
 }
 
+/// What is kept of a question; the numbers are seconds.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Answer { ttl: u32 },
+    Denial { ttl: u32, minimum: u32 },
+    Failure,
+}
+
+impl What {
+    fn message(self) -> Message {
+        match self {
+            Self::Answer { ttl } => answer(NO_ERROR, vec![a("example.", ttl, 1)], vec![]),
+            Self::Denial { ttl, minimum } => {
+                answer(NX_DOMAIN, vec![], vec![soa("example.", ttl, minimum)])
+            }
+            Self::Failure => answer(ResponseCode::ServFail, vec![], vec![]),
+        }
+    }
+
+    /// How long it is worth keeping.
+    fn lifetime(self) -> u32 {
+        match self {
+            Self::Answer { ttl } => ttl,
+            Self::Denial { ttl, minimum } => ttl.min(minimum),
+            Self::Failure => 1,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Op {
-    Insert { name: u8, ttl: u32 },
-    Get { name: u8 },
+    Insert { key: u8, what: What },
+    Get { key: u8 },
     Pass { millis: u64 },
 }
 
 fn op() -> impl Strategy<Value = Op> {
+    let what = prop_oneof![
+        3 => (0..20u32).prop_map(|ttl| What::Answer { ttl }),
+        2 => (0..20u32, 0..20u32).prop_map(|(ttl, minimum)| What::Denial { ttl, minimum }),
+        1 => Just(What::Failure),
+    ];
     prop_oneof![
-        (0..6u8, 0..20u32).prop_map(|(name, ttl)| Op::Insert { name, ttl }),
-        (0..6u8).prop_map(|name| Op::Get { name }),
+        (0..KEYS, what).prop_map(|(key, what)| Op::Insert { key, what }),
+        (0..KEYS).prop_map(|key| Op::Get { key }),
         (0..5_000u64).prop_map(|millis| Op::Pass { millis }),
     ]
 }
 
+const KEYS: u8 = 16;
+
+/// Questions that differ in one thing each: name, type, DO or CD.
+fn nth_key(number: u8) -> Key {
+    let bit = |n: u8| (number >> n) & 1 == 1;
+    let kind = if bit(1) { RecordType::AAAA } else { RecordType::A };
+    let mut message = query(if bit(0) { "one.example." } else { "two.example." }, kind);
+    message.metadata.checking_disabled = bit(2);
+    Question::read(&wire(&support::with_edns(message, 1_232, bit(3)))).unwrap().key()
+}
+
 proptest! {
     #[test]
-    fn answers_age_as_in_a_model_that_forgets_nothing(ops in vec(op(), 1..200)) {
+    fn d33_answers_age_as_in_a_model_that_forgets_nothing(ops in vec(op(), 1..200)) {
         let mut now = epoch();
         let mut cache = Cache::new(&Config::default());
-        let mut model: HashMap<u8, (Instant, u32)> = HashMap::new();
+        let mut model: HashMap<u8, (Instant, What)> = HashMap::new();
         for op in ops {
             match op {
-                Op::Insert { name, ttl } => {
-                    let records = vec![a("example.", ttl, name)];
-                    let key = key(&format!("n{name}.example."), RecordType::A);
-                    cache.insert(now, key, answer(NO_ERROR, records, vec![]));
-                    if ttl > 0 {
-                        model.insert(name, (now, ttl));
+                Op::Insert { key, what } => {
+                    cache.insert(now, nth_key(key), what.message());
+                    if what.lifetime() > 0 {
+                        model.insert(key, (now, what));
                     }
                 }
-                Op::Get { name } => {
-                    let kept = cache.get(now, &key(&format!("n{name}.example."), RecordType::A));
-                    let kept = kept.map(|hit| hit.answer.answers[0].ttl);
-                    let expected = model.get(&name).and_then(|&(stored, ttl)| {
-                        let age = u32::try_from((now - stored).as_secs()).unwrap();
-                        ttl.checked_sub(age).filter(|&left| left > 0)
+                Op::Get { key } => {
+                    let kept = cache.get(now, &nth_key(key)).map(|hit| {
+                        let Message { metadata, answers, authorities, .. } = hit.answer;
+                        let ttl = answers.iter().chain(&authorities).map(|record| record.ttl).next();
+                        (metadata.response_code, ttl)
+                    });
+                    let expected = model.get(&key).and_then(|(stored, what)| {
+                        let age = u32::try_from((now - *stored).as_secs()).unwrap();
+                        let left = what.lifetime().checked_sub(age).filter(|&left| left > 0)?;
+                        let has_records = !matches!(what, What::Failure);
+                        Some((what.message().metadata.response_code, has_records.then_some(left)))
                     });
                     prop_assert_eq!(kept, expected);
                 }

@@ -52,7 +52,7 @@ fn special_names_are_answered_here() {
     ] {
         assert_eq!(outcome(Config::default(), text, kind), expected, "{text} {kind}");
     }
-    let config = || Config::default().private_suffix(name("local."));
+    let config = || Config::default().private_names(|asked| name("local.").zone_of(asked));
     assert_eq!(outcome(config(), "printer.local.", RecordType::A), None, "it has its own server");
 }
 
@@ -88,7 +88,9 @@ fn fake_addresses_stand_for_names_both_ways() {
 
 #[test]
 fn names_with_their_own_server_have_real_addresses() {
-    let config = Config::default().fake_names(10).private_suffix(name("corp.example."));
+    let config = Config::default()
+        .fake_names(10)
+        .private_names(|asked| name("corp.example.").zone_of(asked));
     assert_eq!(outcome(config.clone(), "a.corp.example.", RecordType::A), None);
     assert_eq!(outcome(config, "b.example.", RecordType::A), Some((NO_ERROR, 1)));
 }
@@ -113,14 +115,16 @@ fn a_name_keeps_its_address_while_it_is_cached_or_in_use() {
 }
 
 #[test]
-fn an_address_that_may_be_cached_goes_after_one_that_may_not() {
+fn an_address_that_may_be_cached_stays_with_its_name() {
     let (now, mut pool) = (epoch(), FakePool::new(2));
     let (one, _) = pool.assign(now, "one.example").unwrap();
     let later = now + Duration::from_mins(2);
     let (two, _) = pool.assign(later, "two.example").unwrap();
-    pool.lease(one.into()).unwrap();
     assert_eq!(pool.assign(later, "three.example").unwrap().0, one);
-    assert_eq!(pool.assign(later, "four.example").unwrap().0, two);
+    let soon = later + Duration::from_secs(59);
+    assert_eq!(pool.assign(soon, "four.example"), None, "an app may still use any of them");
+    let at_last = later + Duration::from_mins(1);
+    assert_eq!(pool.assign(at_last, "four.example").unwrap().0, two);
 }
 
 #[test]

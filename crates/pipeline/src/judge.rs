@@ -99,6 +99,12 @@ impl Judge {
         self.ask(&self.0.policy.load(), flow).verdict
     }
 
+    /// Whether flows to a name go past the proxy, as far as the name alone tells.
+    pub fn sends_direct(&self, name: &str) -> bool {
+        let question = Question::new(Protocol::Tcp).name(name);
+        self.0.policy.load().decide(question, self.proxy_state()).verdict == Verdict::Direct
+    }
+
     /// What shall become of a packet without ports.
     pub(crate) fn decide_portless(
         &self,

@@ -18,18 +18,32 @@ pub struct Route {
     judge: Judge,
     proxy: Arc<dyn Transport>,
     direct: Arc<dyn Transport>,
+    rejects: bool,
 }
 
 impl Route {
-    /// Sends flows through `proxy` or `direct`.
+    /// Sends flows of apps through `proxy` or `direct`.
     pub fn new(judge: Judge, proxy: Arc<dyn Transport>, direct: Arc<dyn Transport>) -> Self {
-        Self { judge, proxy, direct }
+        Self { judge, proxy, direct, rejects: true }
+    }
+
+    /// The same way for flows of the program itself, such as those to DNS servers. What a policy
+    /// rejects it rejects for apps; these go through the proxy then.
+    #[must_use]
+    pub fn for_own_flows(&self) -> Self {
+        Self {
+            judge: self.judge.clone(),
+            proxy: Arc::clone(&self.proxy),
+            direct: Arc::clone(&self.direct),
+            rejects: false,
+        }
     }
 
     async fn choose(&self, protocol: Protocol, request: &OpenRequest) -> Result<Way, OpenError> {
         match self.judge.decide_target(protocol, request.source, &request.target) {
-            Verdict::Proxy => Ok(Way::Proxy),
             Verdict::Direct => Ok(Way::Direct),
+            Verdict::Proxy => Ok(Way::Proxy),
+            _ if !self.rejects => Ok(Way::Proxy),
             Verdict::Reject(kind) => Err(cause(kind)),
             Verdict::Drop => Err(silence(request).await),
         }

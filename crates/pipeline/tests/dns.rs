@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use pseudotcp_dns::{ExtendedError, UpstreamQuery};
-use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenRequest, Target, Transport};
+use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Target, Transport};
 use pseudotcp_masque_mock::{Mock, Script};
-use pseudotcp_pipeline::dns::{Config, Dns};
+use pseudotcp_pipeline::dns::{Config, Dns, Interception};
 
 const SERVERS: [&str; 2] = ["192.0.2.53:53", "[2001:db8::53]:53"];
 
@@ -110,14 +110,25 @@ async fn other_flows_go_on_to_the_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn servers_that_are_left_alone_are_asked_themselves() {
-    let mock = Mock::new(Script::echo());
-    let config =
-        Config::default().left_alone(["192.0.2.0/24".parse().unwrap()].into_iter().collect());
+async fn questions_to_some_servers_are_left_alone_or_redirected() {
+    let elsewhere: SocketAddr = "198.51.100.53:5353".parse().unwrap();
+    let mock = Mock::new(Script::echo()).with(elsewhere, Script::fail(|| OpenError::Denied));
+    let net = |text: &str| text.parse().unwrap();
+    let config = Config::default()
+        .servers(net("192.0.2.53/32"), Interception::Answer)
+        .servers(net("192.0.2.0/24"), Interception::LeaveAlone)
+        .servers(net("2001:db8::/32"), Interception::Redirect(elsewhere));
     let (dns, _service) = Dns::new(config, Arc::new(mock.clone()), |_| unreachable!("nobody asks"));
-    let mut tunnel = udp(&dns, SERVERS[0]).await;
+    udp(&dns, SERVERS[0]).await;
+    assert_eq!(mock.stats().opened, 0, "the first that is given counts");
+    let mut tunnel = udp(&dns, "192.0.2.54:53").await;
     tunnel.send("anything".into()).await.unwrap();
     assert_eq!(tunnel.next().await.unwrap().unwrap(), "anything");
+    let redirected = (
+        dns.open_udp(request(SERVERS[1])).await.err(),
+        dns.open_tcp(request(SERVERS[1])).await.err(),
+    );
+    assert!(matches!(redirected, (Some(OpenError::Denied), Some(OpenError::Denied))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,9 +23,11 @@ pub(crate) struct PolicyArgs {
     #[arg(long)]
     pub(crate) reject_private: bool,
 
-    /// Answer DNS over TLS (port 853) with "port unreachable", so that apps fall back to plain DNS.
+    /// Let apps use DNS over TLS (port 853). Otherwise it is answered with "port unreachable" while
+    /// their plain DNS is answered here, so that they fall back to it, unless a rule of the file says
+    /// more.
     #[arg(long)]
-    pub(crate) reject_dns_over_tls: bool,
+    pub(crate) allow_dns_over_tls: bool,
 
     /// QUIC through the proxy: allow it, block it with "port unreachable", so that browsers fall back
     /// to TCP, or block it while the way to the proxy is TCP (auto) [default: allow]

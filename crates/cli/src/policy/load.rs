@@ -2,15 +2,19 @@
 
 use std::fmt;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use pseudotcp_policy::text::{self, Sheet, TextErrors};
-use pseudotcp_policy::{Policy, Rule, Rules, RulesBuilder, Verdict, defaults};
+use pseudotcp_policy::{IpNet, Policy, Rule, Rules, RulesBuilder, Verdict, defaults};
 
 use super::PolicyArgs;
 use crate::failure::usage;
 use crate::output::plural;
+
+/// The port of plain DNS.
+const DNS_PORT: u16 = 53;
 
 /// A policy, and where its rules stand.
 pub(crate) struct Loaded {
@@ -46,9 +50,24 @@ impl fmt::Display for Place {
     }
 }
 
+/// What the policy has to know about DNS.
+#[derive(Clone, Debug)]
+pub(crate) struct DnsPlan {
+    /// Apps' questions are answered here.
+    pub(crate) is_intercepted: bool,
+    /// The addresses at which this machine asks, whatever a rule says about their networks.
+    pub(crate) servers: Vec<IpAddr>,
+}
+
+impl Default for DnsPlan {
+    fn default() -> Self {
+        Self { is_intercepted: true, servers: Vec::new() }
+    }
+}
+
 impl PolicyArgs {
-    /// Makes the policy: first the options, then the file.
-    pub(crate) fn load(&self) -> Result<Loaded> {
+    /// Makes the policy: first the options, then the file, then what holds by default.
+    pub(crate) fn load(&self, dns: &DnsPlan) -> Result<Loaded> {
         let sheet = self.file.as_deref().map(read).transpose()?.unwrap_or_default();
         let quic = self.quic.map(Into::into).or(sheet.quic).unwrap_or_default();
         let ipv6 = self.ipv6.map(Into::into).or(sheet.ipv6).unwrap_or_default();
@@ -58,7 +77,8 @@ impl PolicyArgs {
             let place = Place::File { path: file.clone(), line: entry.line, text: entry.text };
             (place, entry.rule)
         });
-        let (places, rules): (Vec<_>, Vec<_>) = self.options().into_iter().chain(written).unzip();
+        let rules = own_dns(dns).into_iter().chain(self.options()).chain(written);
+        let (places, rules): (Vec<_>, Vec<_>) = rules.chain(self.last(dns)).unzip();
         let past = |verdict: Verdict| verdict == Verdict::Direct;
         let sends_past_the_proxy = past(otherwise) || rules.iter().any(|rule| past(rule.verdict()));
         let rules = rules.into_iter().fold(Rules::builder(), RulesBuilder::rule);
@@ -72,17 +92,26 @@ impl PolicyArgs {
             let rule = Rule::new(Verdict::Direct).destinations([*network]);
             (Place::Option(format!("--direct {network}")), rule)
         });
-        let option = |is_set: bool, name: &str, rule: fn() -> Rule| {
-            is_set.then(|| (Place::Option(name.to_owned()), rule()))
-        };
-        let private = option(self.reject_private, "--reject-private", defaults::reject_private);
-        let dns_over_tls = option(
-            self.reject_dns_over_tls,
-            "--reject-dns-over-tls",
-            defaults::reject_dns_over_tls,
-        );
-        direct.chain(private).chain(dns_over_tls).collect()
+        let private = self
+            .reject_private
+            .then(|| (Place::Option("--reject-private".to_owned()), defaults::reject_private()));
+        direct.chain(private).collect()
     }
+
+    /// What holds where no other rule does.
+    fn last(&self, dns: &DnsPlan) -> Option<(Place, Rule)> {
+        let place = Place::Option("the default without --allow-dns-over-tls".to_owned());
+        let is_wanted = dns.is_intercepted && !self.allow_dns_over_tls;
+        is_wanted.then(|| (place, defaults::reject_dns_over_tls()))
+    }
+}
+
+/// The way to the addresses at which this machine asks.
+fn own_dns(dns: &DnsPlan) -> Option<(Place, Rule)> {
+    let place = Place::Option("the DNS of this machine".to_owned());
+    let to = dns.servers.iter().map(|ip| IpNet::from(*ip));
+    let rule = || Rule::new(Verdict::Proxy).destinations(to).ports([DNS_PORT..=DNS_PORT]);
+    (!dns.servers.is_empty()).then(|| (place, rule()))
 }
 
 /// Reads a file of rules.

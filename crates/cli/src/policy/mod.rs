@@ -4,4 +4,4 @@ mod args;
 mod load;
 
 pub(crate) use self::args::PolicyArgs;
-pub(crate) use self::load::Loaded;
+pub(crate) use self::load::{DnsPlan, Loaded};

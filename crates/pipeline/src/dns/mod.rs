@@ -3,7 +3,7 @@
 //! ```text
 //!  open_udp, open_tcp                        ┌────────────┐
 //!   to port 53 ────▶ in-process tunnel ◀───▶ │ Interceptor│ ◀──▶ Service ──▶ resolve(question)
-//!                                            └────────────┘
+//!    (or left alone, or redirected)          └────────────┘
 //!   to a fake address ─▶ its name, through the transport behind
 //!   to all else ───────▶ the transport behind
 //! ```
@@ -18,7 +18,7 @@ mod leased;
 mod service;
 mod stream;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -27,7 +27,8 @@ use futures::future::BoxFuture;
 use pseudotcp_dns::fake::{FakePool, Lease};
 use pseudotcp_dns::{Carrier, ExtendedError, Stats, UpstreamQuery};
 use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Target, Transport};
-use pseudotcp_policy::CidrSet;
+use pseudotcp_policy::IpNet;
+use tracing::{Level, debug, enabled};
 
 pub use self::service::Service;
 
@@ -47,8 +48,19 @@ pub type Resolved = Result<Bytes, ExtendedError>;
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     interceptor: pseudotcp_dns::Config,
-    left_alone: CidrSet,
+    exceptions: Vec<(IpNet, Interception)>,
     ipv6: Ipv6Answers,
+}
+
+/// What becomes of questions to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interception {
+    /// They are answered here.
+    Answer,
+    /// Nothing: they go through the transport behind like any other flow.
+    LeaveAlone,
+    /// They go through the transport behind to this server instead, as they are.
+    Redirect(SocketAddr),
 }
 
 /// Whether apps are told IPv6 addresses.
@@ -78,11 +90,11 @@ impl Config {
         self
     }
 
-    /// Leaves questions to servers in these networks alone: they go through the transport behind like
-    /// any other flow. Default: none.
+    /// Sets what becomes of questions to servers in a network; of several that a server is in the one
+    /// set first counts. Default: whatever server is meant, questions are answered here.
     #[must_use]
-    pub fn left_alone(mut self, networks: CidrSet) -> Self {
-        self.left_alone = networks;
+    pub fn servers(mut self, network: IpNet, interception: Interception) -> Self {
+        self.exceptions.push((network, interception));
         self
     }
 }
@@ -92,7 +104,7 @@ impl Config {
 #[derive(Clone)]
 pub struct Dns {
     desk: Arc<Desk>,
-    left_alone: Arc<CidrSet>,
+    exceptions: Arc<[(IpNet, Interception)]>,
     ipv6: Ipv6Answers,
     inner: Arc<dyn Transport>,
 }
@@ -104,10 +116,10 @@ impl Dns {
         inner: Arc<dyn Transport>,
         resolve: impl Fn(UpstreamQuery) -> BoxFuture<'static, Resolved> + Send + 'static,
     ) -> (Self, Service) {
-        let Config { interceptor, left_alone, ipv6 } = config;
+        let Config { interceptor, exceptions, ipv6 } = config;
         let desk = Arc::new(Desk::new(interceptor, ipv6 != Ipv6Answers::Filter));
         let service = Service::new(Arc::clone(&desk), Box::new(resolve));
-        (Self { desk, left_alone: Arc::new(left_alone), ipv6, inner }, service)
+        (Self { desk, exceptions: exceptions.into(), ipv6, inner }, service)
     }
 
     /// The counters so far.
@@ -133,8 +145,8 @@ impl Dns {
     /// Where a flow really goes.
     fn way(&self, target: &Target) -> Result<Way, OpenError> {
         let Target::Address(address) = target else { return Ok(Way::Through) };
-        if address.port() == PORT && !self.left_alone.contains(address.ip()) {
-            return Ok(Way::Here);
+        if address.port() == PORT {
+            return Ok(self.way_of_questions(address.ip()));
         }
         if self.desk.with_fake(|_| ()).is_none() || !FakePool::contains(address.ip()) {
             return Ok(Way::Through);
@@ -143,6 +155,25 @@ impl Dns {
             Some((name, lease)) => Ok(Way::ToName(Target::host(&name, address.port()), lease)),
             // The app has an address from an earlier life of ours; it will ask again.
             None => Err(OpenError::Unresolved),
+        }
+    }
+
+    fn way_of_questions(&self, server: IpAddr) -> Way {
+        let exception = self.exceptions.iter().find(|(network, _)| network.contains(&server));
+        match exception.map(|(_, interception)| *interception) {
+            None | Some(Interception::Answer) => Way::Here,
+            Some(Interception::LeaveAlone) => Way::Through,
+            Some(Interception::Redirect(server)) => Way::ToServer(server),
+        }
+    }
+
+    /// Logs the name by which the app means an address.
+    fn log(&self, target: &Target) {
+        if enabled!(Level::DEBUG)
+            && let Target::Address(address) = target
+            && let Some(name) = self.name_of(address.ip())
+        {
+            debug!(%address, %name, "opening");
         }
     }
 
@@ -162,6 +193,8 @@ impl Dns {
 enum Way {
     /// It is a client of the DNS stage.
     Here,
+    /// It goes to another DNS server.
+    ToServer(SocketAddr),
     /// It goes to the name behind a fake address.
     ToName(Target, Lease),
     /// It goes on as it is.
@@ -171,10 +204,15 @@ enum Way {
 #[async_trait]
 impl Transport for Dns {
     async fn open_tcp(&self, mut request: OpenRequest) -> Result<ByteTunnel, OpenError> {
+        self.log(&request.target);
         match self.way(&request.target)? {
             Way::Here => {
                 let client = self.desk.enter(source(&request), Carrier::Stream);
                 Ok(Box::new(StreamClient::new(client)))
+            }
+            Way::ToServer(server) => {
+                request.target = server.into();
+                self.inner.open_tcp(request).await
             }
             Way::ToName(target, lease) => {
                 request.target = target;
@@ -191,10 +229,15 @@ impl Transport for Dns {
     }
 
     async fn open_udp(&self, mut request: OpenRequest) -> Result<DatagramTunnel, OpenError> {
+        self.log(&request.target);
         match self.way(&request.target)? {
             Way::Here => {
                 let client = self.desk.enter(source(&request), Carrier::Datagram);
                 Ok(Box::new(DatagramClient::new(client)))
+            }
+            Way::ToServer(server) => {
+                request.target = server.into();
+                self.inner.open_udp(request).await
             }
             Way::ToName(target, lease) => {
                 request.target = target;

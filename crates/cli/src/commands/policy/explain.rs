@@ -11,7 +11,7 @@ use pseudotcp_policy::{Decision, Limit, Owner, ProxyState, Question, RejectKind,
 
 use crate::failure::usage;
 use crate::output;
-use crate::policy::{Loaded, PolicyArgs};
+use crate::policy::{DnsPlan, Loaded, PolicyArgs};
 
 /// A flow to ask about.
 #[derive(Debug, Args)]
@@ -54,7 +54,7 @@ pub(crate) struct ExplainArgs {
 
 /// Prints the verdict, and in a line of its own where it comes from.
 pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode> {
-    let (loaded, target) = (args.policy.load()?, args.target()?);
+    let (loaded, target) = (args.policy.load(&DnsPlan::default())?, args.target()?);
     let proxy = ProxyState { over_quic: false, lacks_ipv6: args.proxy_lacks_ipv6 };
     let decision = loaded.policy.decide(args.question(&target), proxy);
     let (verdict, origin) = match built_in(&target).filter(|_| passes(decision.verdict)) {

@@ -10,7 +10,7 @@ use clap::Subcommand;
 
 use self::explain::ExplainArgs;
 use crate::output::{self, plural};
-use crate::policy::PolicyArgs;
+use crate::policy::{DnsPlan, PolicyArgs};
 
 /// What to tell of a policy.
 #[derive(Debug, Subcommand)]
@@ -33,7 +33,8 @@ pub(crate) fn run(question: &Question) -> Result<ExitCode> {
 }
 
 fn check(file: &Path) -> Result<ExitCode> {
-    let loaded = PolicyArgs { file: Some(file.to_owned()), ..PolicyArgs::default() }.load()?;
+    let args = PolicyArgs { file: Some(file.to_owned()), ..PolicyArgs::default() };
+    let loaded = args.load(&DnsPlan::default())?;
     let rules = loaded.places.iter().filter(|place| place.is_in_file()).count();
     output::print(&format!(
         "{}: {}, no mistakes\n",

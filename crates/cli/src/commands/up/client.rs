@@ -174,12 +174,24 @@ fn basic(pair: &Secret) -> Result<Auth> {
     Ok(Auth::Basic { user: user.to_owned(), password: password.to_owned() })
 }
 
+/// The addresses of the proxies that this machine itself reaches, where no name has to be looked up
+/// for them.
+pub(super) fn literal_addresses(args: &UpArgs) -> Option<Vec<IpAddr>> {
+    let urls = args.proxy.hops.first()?.split(',');
+    urls.map(|url| host(url).ok()?.parse().ok()).collect()
+}
+
+/// The host of a proxy's URL, without brackets.
+fn host(proxy: &str) -> Result<String> {
+    let uri: http::Uri =
+        proxy.parse().map_err(|_| usage("--proxy must read https://HOST[:PORT]"))?;
+    Ok(uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned())
+}
+
 /// Looks the proxy's name up once, before any route is set: later on, the look-up itself might need
 /// the proxy.
 async fn resolve(proxy: &str) -> Result<Vec<IpAddr>> {
-    let uri: http::Uri =
-        proxy.parse().map_err(|_| usage("--proxy must read https://HOST[:PORT]"))?;
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let host = host(proxy)?;
     let found = lookup_host((host.as_str(), 0)).await;
     let found = found.with_context(|| format!("looking up the proxy's name {host}"))?;
     let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();

@@ -1,9 +1,11 @@
 //! The way of the packets: device, tap, fragments, guard, stack, transports.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use pseudotcp_direct::Direct;
+use pseudotcp_masque::Transport;
 use pseudotcp_masque_h2::Proxies;
 use pseudotcp_packet::{Packet, reassembly};
 use pseudotcp_pipeline::{Direction, Fragments, Guard, Judge, Route, Stack, Tap, splice, stack};
@@ -37,15 +39,15 @@ impl DataPath {
         tun: TunPort,
         mut capture: Capture,
         client: Proxies,
+        system: Vec<IpAddr>,
     ) -> Result<Self> {
         let config = stack::Config::for_device(tun.mtu(), tun.has_tcp_offload());
         let config = (args.udp.apply(config, tun.mtu()))
             .udp_offload(tun.has_udp_offload())
             .ping(args.icmp.into())
             .device_networks(device::networks(&args.device));
-        let route = Arc::new(route(args, rules.judge(), &client));
-        let (transport, dns) =
-            dns::stage(&args.dns, device::has_ipv6(&args.device), rules.names(), route)?;
+        let footing = footing(args, rules.judge(), &client, system);
+        let (transport, dns) = dns::stage(&args.dns, rules.names(), footing)?;
         let stack = Stack::new(config, transport).context("making the stack")?;
         let (mtu, limit) = (tun.mtu(), stack.icmp_limit());
         let guard = Guard::new(rules.judge().clone(), limit.clone(), stack);
@@ -102,8 +104,19 @@ impl DataPath {
     }
 }
 
-fn route(args: &UpArgs, judge: &Judge, client: &Proxies) -> Route {
+/// The ways that flows may take, and what DNS needs to know about them.
+fn footing(args: &UpArgs, judge: &Judge, client: &Proxies, system: Vec<IpAddr>) -> dns::Footing {
     let config = pseudotcp_direct::Config::default();
     let config = args.mark.into_iter().fold(config, pseudotcp_direct::Config::with_mark);
-    Route::new(judge.clone(), Arc::new(client.clone()), Arc::new(Direct::new(config)))
+    let direct: Arc<dyn Transport> = Arc::new(Direct::new(config));
+    let route = Route::new(judge.clone(), Arc::new(client.clone()), Arc::clone(&direct));
+    dns::Footing {
+        has_ipv6: device::has_ipv6(&args.device),
+        own: dns::host_servers(args),
+        judge: judge.clone(),
+        system,
+        ours: Arc::new(route.for_own_flows()),
+        apps: Arc::new(route),
+        direct,
+    }
 }

@@ -1,7 +1,7 @@
 //! The device: a new TUN interface, or a descriptor that was handed in.
 
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -44,6 +44,32 @@ pub(super) fn has_ipv6(args: &DeviceArgs) -> bool {
     args.tun_fd.is_some() || addresses(args).iter().any(|address| address.addr().is_ipv6())
 }
 
+/// For each IP version of the interface an address that no one has, and that is reached through it.
+pub(super) fn neighbours(args: &DeviceArgs) -> Vec<IpAddr> {
+    let addresses = networks(args);
+    let first = |is_ipv6| addresses.iter().find(move |net| net.addr().is_ipv6() == is_ipv6);
+    [false, true].into_iter().filter_map(first).filter_map(|net| neighbour(*net)).collect()
+}
+
+/// The next address of the network, or the one before. The first and the last of an IPv4 network are
+/// no host's.
+fn neighbour(address: IpNet) -> Option<IpAddr> {
+    let (next, before) = match address.addr() {
+        IpAddr::V4(v4) => {
+            let near = |by| v4.to_bits().checked_add_signed(by).map(|bits| IpAddr::V4(bits.into()));
+            (near(1), near(-1))
+        }
+        IpAddr::V6(v6) => {
+            let near = |by| v6.to_bits().checked_add_signed(by).map(|bits| IpAddr::V6(bits.into()));
+            (near(1), near(-1))
+        }
+    };
+    let is_host = |ip: &IpAddr| {
+        address.contains(ip) && *ip != address.network() && *ip != address.broadcast()
+    };
+    next.filter(is_host).or(before.filter(is_host)).or(next)
+}
+
 fn addresses(args: &DeviceArgs) -> Vec<IpNet> {
     if !args.addresses.is_empty() {
         return args.addresses.clone();
@@ -51,4 +77,24 @@ fn addresses(args: &DeviceArgs) -> Vec<IpNet> {
     let has_ipv6 = fs::read_to_string(IPV6_SWITCH).is_ok_and(|switch| switch.trim() == "0");
     let v6 = has_ipv6.then_some(IpNet::V6(DEFAULT_V6));
     [IpNet::V4(DEFAULT_V4)].into_iter().chain(v6).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_is_a_host_of_the_same_network_where_there_is_room() {
+        for (address, expected) in [
+            ("10.99.99.10/24", "10.99.99.11"),
+            ("10.99.99.254/24", "10.99.99.253"),
+            ("10.99.99.10/32", "10.99.99.11"),
+            ("255.255.255.255/32", ""),
+            ("fd99:99::10/64", "fd99:99::11"),
+            ("fd99:99::10/128", "fd99:99::11"),
+        ] {
+            let found = neighbour(address.parse().unwrap()).map(|ip| ip.to_string());
+            assert_eq!(found.unwrap_or_default(), expected, "{address}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help, which is no Markdown")]
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
@@ -10,13 +10,20 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
+use pseudotcp_dns::UpstreamQuery;
 use pseudotcp_dns::fake::{self, FakePool};
 use pseudotcp_dns::proto::rr::Name;
 use pseudotcp_masque::Transport;
-use pseudotcp_pipeline::dns::Ipv6Answers;
-use pseudotcp_pipeline::{Dns, KnownName, Names, dns};
+use pseudotcp_pipeline::dns::{Interception, Ipv6Answers};
+use pseudotcp_pipeline::{Dns, Judge, KnownName, Names, dns};
 use pseudotcp_resolver::{Config, Resolver, Server};
 use tracing::warn;
+
+use super::args::UpArgs;
+use super::device;
+
+/// Where servers listen that are named by their address alone.
+const PORT: u16 = 53;
 
 /// Who is asked unless servers are named: a public resolver that says it keeps no logs of who asked.
 /// The last two also refuse names that are known for malware.
@@ -52,6 +59,22 @@ pub(crate) struct DnsArgs {
     /// It is reached as other flows are: past the proxy where --direct covers it.
     #[arg(id = "dns-split", long = "dns-split", value_name = "SUFFIX=SERVER")]
     split: Vec<Split>,
+
+    /// Do not answer questions to DNS servers in this network: they go through the proxy, or past it,
+    /// as any other flow; may be given several times.
+    #[arg(id = "dns-pass", long = "dns-pass", value_name = "CIDR")]
+    left_alone: Vec<IpNet>,
+
+    /// Send questions to DNS servers in this network to the server at ADDR instead, as they are; may be
+    /// given several times.
+    #[arg(id = "dns-redirect", long = "dns-redirect", value_name = "CIDR=ADDR")]
+    redirected: Vec<Redirect>,
+
+    /// Leave the list of DNS servers of this machine as it is. Otherwise it leads into the TUN while
+    /// the program runs, where networks are routed there: in systemd-resolved where that runs, else in
+    /// /etc/resolv.conf.
+    #[arg(long)]
+    no_host_dns: bool,
 
     /// Trust the authorities in this PEM file beside the system's, for servers by HTTPS or TLS.
     #[arg(id = "dns-ca", long = "dns-ca", value_name = "FILE")]
@@ -99,6 +122,41 @@ impl FromStr for Split {
     }
 }
 
+/// The server that stands in for those of a network.
+#[derive(Clone, Copy, Debug)]
+struct Redirect {
+    network: IpNet,
+    server: SocketAddr,
+}
+
+impl FromStr for Redirect {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "must read CIDR=IP or CIDR=IP:PORT";
+        let (network, server) = text.split_once('=').ok_or(FORM)?;
+        let ip = server.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PORT));
+        let server = ip.or_else(|_| server.parse()).map_err(|_| FORM)?;
+        Ok(Self { network: network.parse().map_err(|_| FORM)?, server })
+    }
+}
+
+/// What the DNS stage stands on.
+pub(super) struct Footing {
+    /// Whether apps can reach the interface by IPv6.
+    pub(super) has_ipv6: bool,
+    /// The addresses at which this machine asks us.
+    pub(super) own: Vec<IpAddr>,
+    /// Who knows which names are reached past the proxy.
+    pub(super) judge: Judge,
+    /// The servers that this machine asks without us, for those names.
+    pub(super) system: Vec<IpAddr>,
+    /// The ways of apps' flows and of our own, and the way past the proxy.
+    pub(super) apps: Arc<dyn Transport>,
+    pub(super) ours: Arc<dyn Transport>,
+    pub(super) direct: Arc<dyn Transport>,
+}
+
 /// The DNS stage, and where its fake addresses are kept between runs.
 pub(super) struct Stage {
     pub(super) dns: Dns,
@@ -135,23 +193,47 @@ pub(super) fn networks(args: &DnsArgs, has_ipv6: bool) -> Vec<IpNet> {
     }
 }
 
-/// Puts the DNS stage in front of a transport, where one is wanted. A task of the current runtime
-/// asks the servers.
+/// Whether questions are answered here.
+pub(super) fn intercepts(args: &DnsArgs) -> bool {
+    args.mode != Mode::Pass
+}
+
+/// The servers for this machine to ask, where its DNS shall lead into the TUN.
+pub(super) fn host_servers(args: &UpArgs) -> Vec<IpAddr> {
+    let is_wanted = match args.dns.mode {
+        Mode::Resolve => !args.routes.is_empty(),
+        Mode::Fake => true,
+        Mode::Pass => false,
+    };
+    if !is_wanted || args.dns.no_host_dns {
+        return Vec::new();
+    }
+    device::neighbours(&args.device)
+}
+
+/// Puts the DNS stage in front of the way of apps' flows, where one is wanted. A task of the current
+/// runtime asks the servers.
 pub(super) fn stage(
     args: &DnsArgs,
-    has_ipv6: bool,
     names: &KnownNames,
-    inner: Arc<dyn Transport>,
+    footing: Footing,
 ) -> Result<(Arc<dyn Transport>, Option<Stage>)> {
-    if args.mode == Mode::Pass {
-        return Ok((inner, None));
+    if !intercepts(args) {
+        return Ok((footing.apps, None));
     }
-    let resolver = Resolver::new(config(args)?, &inner).context("setting DNS up")?;
-    let resolve = move |query| {
-        let resolver = resolver.clone();
-        Box::pin(async move { resolver.resolve(query).await }) as _
+    let suffixes = SuffixSet::new(&args.split)?;
+    let is_direct = direct_names(suffixes.clone(), &footing);
+    let config = stage_config(args, suffixes, is_direct.clone(), &footing);
+    let resolver =
+        Resolver::new(resolver_config(args)?, &footing.ours).context("setting DNS up")?;
+    let servers = footing.system.iter().map(|ip| SocketAddr::new(*ip, PORT).into());
+    let system = Resolver::new(Config::new(servers), &footing.direct).context("setting DNS up")?;
+    let resolve = move |query: UpstreamQuery| {
+        let asked = if is_direct(&query.name) { &system } else { &resolver };
+        let asked = asked.clone();
+        Box::pin(async move { asked.resolve(query).await }) as _
     };
-    let (dns, service) = Dns::new(stage_config(args, has_ipv6)?, inner, resolve);
+    let (dns, service) = Dns::new(config, footing.apps, resolve);
     tokio::spawn(service);
     if let Some(path) = &args.fake_file {
         // There is none before the first run.
@@ -163,25 +245,43 @@ pub(super) fn stage(
     Ok((Arc::new(dns), Some(stage)))
 }
 
-fn stage_config(args: &DnsArgs, has_ipv6: bool) -> Result<dns::Config> {
-    let mut interceptor = pseudotcp_dns::Config::default();
+/// Tells which names this machine's own servers are asked for: those that the policy sends past the
+/// proxy, as far as there are such servers and no other is named.
+fn direct_names(
+    suffixes: SuffixSet,
+    footing: &Footing,
+) -> impl Fn(&Name) -> bool + Clone + Send + Sync + use<> {
+    let (judge, has_servers) = (footing.judge.clone(), !footing.system.is_empty());
+    move |name| has_servers && !suffixes.contains(name) && judge.sends_direct(&name.to_ascii())
+}
+
+fn stage_config(
+    args: &DnsArgs,
+    suffixes: SuffixSet,
+    is_direct: impl Fn(&Name) -> bool + Send + Sync + 'static,
+    footing: &Footing,
+) -> dns::Config {
+    let mut interceptor = pseudotcp_dns::Config::default()
+        .private_names(move |name| suffixes.contains(name) || is_direct(name));
     if args.mode == Mode::Fake {
         interceptor = interceptor.fake_names(FAKE_NAMES);
     }
-    for suffix in suffixes(&args.split) {
-        let suffix =
-            Name::from_utf8(suffix).with_context(|| format!("{suffix} is no domain name"))?;
-        interceptor = interceptor.private_suffix(suffix);
-    }
     let ipv6 = match args.ipv6 {
-        Ipv6::Auto if has_ipv6 => Ipv6Answers::Auto,
+        Ipv6::Auto if footing.has_ipv6 => Ipv6Answers::Auto,
         Ipv6::Keep => Ipv6Answers::Keep,
         Ipv6::Auto | Ipv6::Filter => Ipv6Answers::Filter,
     };
-    Ok(dns::Config::default().interceptor(interceptor).ipv6(ipv6))
+    let own = footing.own.iter().map(|ip| (IpNet::from(*ip), Interception::Answer));
+    let alone = args.left_alone.iter().map(|net| (*net, Interception::LeaveAlone));
+    let redirected =
+        args.redirected.iter().map(|to| (to.network, Interception::Redirect(to.server)));
+    let config = dns::Config::default().interceptor(interceptor).ipv6(ipv6);
+    own.chain(alone)
+        .chain(redirected)
+        .fold(config, |config, (network, interception)| config.servers(network, interception))
 }
 
-fn config(args: &DnsArgs) -> Result<Config> {
+fn resolver_config(args: &DnsArgs) -> Result<Config> {
     let servers = if args.servers.is_empty() {
         DEFAULT_SERVERS.iter().filter_map(|server| server.parse().ok()).collect()
     } else {
@@ -197,6 +297,25 @@ fn config(args: &DnsArgs) -> Result<Config> {
         config = config.extra_ca(&pem);
     }
     Ok(config)
+}
+
+/// The names that have a server of their own.
+#[derive(Clone)]
+struct SuffixSet(Arc<[Name]>);
+
+impl SuffixSet {
+    fn new(split: &[Split]) -> Result<Self> {
+        let name = |suffix: &str| {
+            let name = Name::from_utf8(suffix);
+            name.with_context(|| format!("{suffix} is no domain name"))
+        };
+        let names: Result<_> = suffixes(split).into_iter().map(name).collect();
+        Ok(Self(names?))
+    }
+
+    fn contains(&self, name: &Name) -> bool {
+        self.0.iter().any(|suffix| suffix.zone_of(name))
+    }
 }
 
 /// Every suffix once.
@@ -225,5 +344,15 @@ mod tests {
         );
         assert!("corp.example".parse::<Split>().is_err());
         assert!("corp.example=nobody".parse::<Split>().is_err());
+    }
+
+    #[test]
+    fn a_redirect_names_a_network_and_an_address() {
+        let server = |text: &str| text.parse::<Redirect>().map(|to| to.server.to_string());
+        assert_eq!(server("0.0.0.0/0=192.0.2.53").as_deref(), Ok("192.0.2.53:53"));
+        assert_eq!(server("::/0=[2001:db8::53]:5353").as_deref(), Ok("[2001:db8::53]:5353"));
+        for text in ["192.0.2.53", "0.0.0.0/0=dns.example", "192.0.2=192.0.2.53"] {
+            assert!(server(text).is_err(), "{text}");
+        }
     }
 }

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use ipnet::IpNet;
 use pseudotcp_masque_h2::Proxies;
 use tracing::warn;
 
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<ExitCode> {
 async fn run_and_take_back(args: &UpArgs) -> Result<()> {
     let mut signals = Signals::new().context("listening to signals")?;
     let rules = RuleBook::open(args)?;
-    let mut setup = HostSetup::new().context("opening a netlink socket")?;
+    let mut setup = HostSetup::new()?;
     let outcome = run_until_stopped(args, rules, &mut setup, &mut signals).await;
     signals.exit_at_next_stop();
     if tokio::time::timeout(CLEAN_UP, setup.take_back()).await.is_err() {
@@ -64,13 +65,25 @@ async fn run_until_stopped(
     setup: &mut HostSetup,
     signals: &mut Signals,
 ) -> Result<()> {
+    // What a killed run has left keeps packets from leaking until this run's routes are there, unless
+    // it keeps this run from the proxy, too.
+    let serves = match client::literal_addresses(args) {
+        Some(addresses) => setup.reaches(&addresses, args.mark).await,
+        None => false,
+    };
+    if !serves {
+        setup.take_back().await;
+    }
     let reached = tokio::select! {
         reached = reach(args) => reached?,
         () = signals.stop() => return Ok(()),
     };
     // Short, and not to be cut off: what is set must be known to be taken back.
     let mut data_path = open(args, rules, reached, setup).await?;
-    data_path.run(signals, args.logging.json_log).await
+    tokio::select! {
+        outcome = data_path.run(signals, args.logging.json_log) => outcome,
+        never = setup.keep_dns() => match never {},
+    }
 }
 
 /// A proxy that takes flows.
@@ -98,15 +111,31 @@ async fn open(
     let ways = setup.ways(&reached.addresses).await;
     let tun = device::open(&args.device)?;
     let name = tun.name().map(str::to_owned);
-    let data_path = DataPath::new(args, rules, tun, capture, reached.client)?;
+    let system = setup.servers_without_us();
+    let data_path = DataPath::new(args, rules, tun, capture, reached.client, system)?;
     if let Some(name) = &name {
         let tun = setup.link(name).await?;
+        let servers = dns::host_servers(args);
         let fake = dns::networks(&args.dns, device::has_ipv6(&args.device));
-        let networks = [&args.routes[..], &fake].concat();
+        let dns: Vec<IpNet> = servers.iter().copied().map(IpNet::from).chain(fake).collect();
+        let networks = [&args.routes[..], &dns].concat();
         setup.apply(&Wanted { tun, networks, mark: args.mark, ways }).await?;
+        set_dns(setup, tun, servers).await?;
     }
     let name = name.as_deref().unwrap_or("the descriptor");
     let routes = plural(args.routes.len(), "route", "routes");
     output::say(&format!("ready, {name} → {}, {routes}", args.proxy.hops.join(" → ")));
     Ok(data_path)
+}
+
+/// Leads this machine's DNS into the TUN, where that is wanted and nobody else does.
+async fn set_dns(setup: &mut HostSetup, tun: u32, servers: Vec<IpAddr>) -> Result<()> {
+    if servers.is_empty() {
+        return Ok(());
+    }
+    if let [other, ..] = setup.others() {
+        warn!("pseudotcp runs here already (process {other}); this machine's DNS is left to it");
+        return Ok(());
+    }
+    setup.set_dns(tun, servers).await
 }

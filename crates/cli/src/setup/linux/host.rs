@@ -1,30 +1,64 @@
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tracing::{debug, warn};
 
-use super::plan::{Step, Wanted, steps};
+use super::dns::{self, HostDns};
+use super::journal::{Entry, Journal};
+use super::plan::{Step, Via, Wanted, steps};
 use super::{Netlink, Way};
+
+/// When it is first looked whether the machine's DNS still leads to us; other programs that manage it
+/// have had their turn by then.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
+
+/// The longest time between two looks, which come at twice the time of the one before.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// What the program has set on this machine, so that it can be taken back.
 pub(crate) struct HostSetup {
     netlink: Netlink,
-    done: Vec<Step>,
+    journal: Journal,
+    dns: Option<HostDns>,
 }
 
 impl HostSetup {
-    /// Nothing set yet.
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { netlink: Netlink::connect()?, done: Vec::new() })
+    /// Takes over what a killed run has left; nothing else is set yet.
+    pub(crate) fn new() -> Result<Self> {
+        let netlink = Netlink::connect().context("opening a netlink socket")?;
+        let journal = Journal::open().context("reading what a killed run has left")?;
+        Ok(Self { netlink, journal, dns: None })
+    }
+
+    /// Whether nothing is set.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.journal.is_empty()
+    }
+
+    /// The process ids of other runs in this network namespace.
+    pub(crate) fn others(&self) -> &[String] {
+        self.journal.others()
+    }
+
+    /// Whether packets with this mark, if any, have a way to all of these addresses.
+    pub(crate) async fn reaches(&self, addresses: &[IpAddr], mark: Option<u32>) -> bool {
+        for address in addresses {
+            if self.netlink.way(*address, mark).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     /// The ways that packets to these addresses take now; an address without one is left out.
     pub(crate) async fn ways(&self, addresses: &[IpAddr]) -> Vec<Way> {
         let mut ways = Vec::new();
         for address in addresses {
-            match self.netlink.way(*address).await {
+            match self.netlink.way(*address, None).await {
                 Ok(way) => ways.push(way),
                 Err(error) => debug!(%address, %error, "no way to the proxy's address"),
             }
@@ -41,12 +75,12 @@ impl HostSetup {
     pub(crate) async fn apply(&mut self, wanted: &Wanted) -> Result<()> {
         for step in steps(wanted) {
             match self.netlink.set(&step).await {
-                Ok(()) => self.done.push(step),
-                // Left by a run that was killed, or somebody else's: it serves, and it stays.
+                Ok(()) => self.journal.add(Entry::Step(step)),
                 Err(error)
                     if error.kind() == io::ErrorKind::AlreadyExists && !enters(&step, wanted) =>
                 {
-                    debug!(%step, "is there already");
+                    let is_ours = self.journal.has(&step);
+                    debug!(%step, is_ours, "is there already");
                 }
                 Err(error) => return Err(error).with_context(|| format!("setting {step}")),
             }
@@ -54,19 +88,72 @@ impl HostSetup {
         Ok(())
     }
 
-    /// Takes back what was set, the last thing first.
-    pub(crate) async fn take_back(mut self) {
-        while let Some(step) = self.done.pop() {
-            if let Err(error) = self.netlink.unset(&step).await {
-                warn!(%step, %error, "cannot take back");
+    /// Makes `servers`, which are behind the link, those that this machine asks.
+    pub(crate) async fn set_dns(&mut self, link: u32, servers: Vec<IpAddr>) -> Result<()> {
+        let dns = HostDns::set(link, servers, &mut self.journal).await;
+        self.dns = Some(dns.context("setting this machine's DNS (--no-host-dns leaves it alone)")?);
+        Ok(())
+    }
+
+    /// Sees to it that the machine's DNS stays as it was set; without end.
+    pub(crate) async fn keep_dns(&mut self) -> Infallible {
+        let Some(dns) = &self.dns else { return std::future::pending().await };
+        let mut pause = FIRST_LOOK;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            match dns.renew(&mut self.journal).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    warn!("somebody changed this machine's DNS; it was set again");
+                    pause = FIRST_LOOK;
+                }
+                Err(error) => warn!("this machine's DNS cannot be set again: {error:#}"),
             }
+        }
+    }
+
+    /// The DNS servers that this machine asks without us.
+    pub(crate) fn servers_without_us(&self) -> Vec<IpAddr> {
+        dns::servers_without_us(&self.journal)
+    }
+
+    /// Takes back what was set, the last thing first. What resists stays in the journal; says whether
+    /// nothing does.
+    pub(crate) async fn take_back(&mut self) -> bool {
+        self.dns = None;
+        let mut kept = Vec::new();
+        while let Some(entry) = self.journal.pop() {
+            if let Err(error) = self.undo(&entry).await {
+                warn!("cannot take {entry} back: {error:#}");
+                kept.push(entry);
+            }
+        }
+        kept.into_iter().rev().for_each(|entry| self.journal.add(entry));
+        self.journal.is_empty()
+    }
+
+    async fn undo(&self, entry: &Entry) -> Result<()> {
+        match entry {
+            Entry::Step(step) => Ok(self.netlink.unset(step).await?),
+            Entry::Dns(former) => dns::restore(former),
         }
     }
 }
 
 /// Whether a step leads into the TUN: such a route by another interface must not be mistaken for it.
 fn enters(step: &Step, wanted: &Wanted) -> bool {
-    matches!(step, Step::Route(route) if route.link == wanted.tun)
+    matches!(step, Step::Route(route) if route.via == Via::Link(wanted.tun, None))
+}
+
+/// As a person would name it.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step(step) => step.fmt(f),
+            Self::Dns(_) => f.write_str("the machine's DNS"),
+        }
+    }
 }
 
 /// As a person would name it.

@@ -14,7 +14,10 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMe
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use super::Way;
-use super::plan::{Applies, MAIN_TABLE, Route, Rule, Step};
+use super::plan::{Applies, MAIN_TABLE, Route, Rule, Step, Via};
+
+/// The metric of routes that count where there is no other: above what anything else chooses.
+const LAST_RESORT: u32 = u32::MAX - 1;
 
 /// A netlink socket. It stays in the network namespace in which it was made.
 pub(crate) struct Netlink(Handle);
@@ -52,7 +55,8 @@ impl Netlink {
 
     /// Routes a network into a link, in the main table.
     pub(crate) async fn add_route(&self, link: u32, network: IpNet) -> io::Result<()> {
-        self.set(&Step::Route(Route { network, table: MAIN_TABLE, link, gateway: None })).await
+        let via = Via::Link(link, None);
+        self.set(&Step::Route(Route { network, table: MAIN_TABLE, via })).await
     }
 
     /// Sets a route or a rule; `AlreadyExists` where it is there.
@@ -80,11 +84,12 @@ impl Netlink {
         }
     }
 
-    /// The way that packets to an address take.
-    pub(crate) async fn way(&self, address: IpAddr) -> io::Result<Way> {
-        let host = Route { network: address.into(), table: 0, link: 0, gateway: None };
+    /// The way that packets to an address take, with this mark where one is given.
+    pub(crate) async fn way(&self, address: IpAddr, mark: Option<u32>) -> io::Result<Way> {
+        let host = Route { network: address.into(), table: 0, via: Via::Link(0, None) };
         let mut request = route_message(&host);
         request.attributes.retain(|attribute| matches!(attribute, RouteAttribute::Destination(_)));
+        request.attributes.extend(mark.map(RouteAttribute::Mark));
         let mut answers = Box::pin(self.0.route().get(request).execute());
         let answer = answers.try_next().await.map_err(error)?.ok_or(io::ErrorKind::NotFound)?;
         read_way(address, &answer).ok_or_else(|| io::ErrorKind::NetworkUnreachable.into())
@@ -109,15 +114,22 @@ fn route_message(route: &Route) -> RouteMessage {
         IpNet::V4(network) => RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(network.network(), network.prefix_len())
             .table_id(route.table)
-            .output_interface(route.link)
             .build(),
         IpNet::V6(network) => RouteMessageBuilder::<Ipv6Addr>::new()
             .destination_prefix(network.network(), network.prefix_len())
             .table_id(route.table)
-            .output_interface(route.link)
             .build(),
     };
-    match route.gateway {
+    let (link, gateway) = match route.via {
+        Via::Link(link, gateway) => (link, gateway),
+        Via::Nowhere => {
+            message.header.kind = RouteType::Unreachable;
+            message.attributes.push(RouteAttribute::Priority(LAST_RESORT));
+            return message;
+        }
+    };
+    message.attributes.push(RouteAttribute::Oif(link));
+    match gateway {
         Some(IpAddr::V4(v4)) => message.attributes.push(RouteAttribute::Gateway(v4.into())),
         Some(IpAddr::V6(v6)) => message.attributes.push(RouteAttribute::Gateway(v6.into())),
         None if matches!(route.network, IpNet::V4(_)) => message.header.scope = RouteScope::Link,

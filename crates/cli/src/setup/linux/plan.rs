@@ -4,14 +4,18 @@
 //!  without a mark                        with a mark M
 //!  main table:                           rules:   the main table but its default route (for /0 only)
 //!    PROXY   the way it takes now                 not marked M → table M
-//!    NETWORK the TUN                     table M: NETWORK the TUN
+//!    NETWORK the TUN, or else nowhere    table M: NETWORK the TUN, or else nowhere
 //! ```
+//!
+//! The route to nowhere counts when that to the TUN is gone with the program: what a crash leaves
+//! behind leads nothing past the proxy.
 //!
 //! A pure function of what is wanted and what is there, so that it can be tested without a kernel.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 /// The routing table that everybody uses.
 pub(crate) const MAIN_TABLE: u32 = 254;
@@ -44,23 +48,31 @@ pub(crate) struct Way {
 }
 
 /// One thing to set, and later to take back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Step {
     Route(Route),
     Rule(Rule),
 }
 
 /// An entry of a routing table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Route {
     pub(crate) network: IpNet,
     pub(crate) table: u32,
-    pub(crate) link: u32,
-    pub(crate) gateway: Option<IpAddr>,
+    pub(crate) via: Via,
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Via {
+    /// Out of a link, to a gateway where there is one.
+    Link(u32, Option<IpAddr>),
+    /// Nowhere: senders hear that the network is unreachable. Any other route comes before it.
+    Nowhere,
 }
 
 /// An entry of the routing policy of one IP version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rule {
     pub(crate) is_ipv6: bool,
     pub(crate) priority: u32,
@@ -69,7 +81,7 @@ pub(crate) struct Rule {
 }
 
 /// When a rule applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Applies {
     /// To packets without this mark.
     Unmarked(u32),
@@ -86,9 +98,9 @@ pub(crate) fn steps(wanted: &Wanted) -> Vec<Step> {
 }
 
 fn by_mark(wanted: &Wanted, mark: u32) -> Vec<Step> {
-    let routes = wanted.networks.iter().map(|network| into_tun(wanted, *network, mark));
+    let routes = into_tun(wanted, &wanted.networks, mark);
     let rules = [false, true].into_iter().flat_map(|is_ipv6| rules(wanted, mark, is_ipv6));
-    routes.chain(rules.map(Step::Rule)).collect()
+    routes.into_iter().chain(rules.map(Step::Rule)).collect()
 }
 
 fn rules(wanted: &Wanted, mark: u32, is_ipv6: bool) -> Vec<Rule> {
@@ -116,16 +128,21 @@ fn by_address(wanted: &Wanted) -> Vec<Step> {
         !way.is_local && wanted.networks.iter().any(|network| network.contains(&way.address))
     });
     let pins = covered.map(|way| {
-        let network = IpNet::from(way.address);
-        Step::Route(Route { network, table: MAIN_TABLE, link: way.link, gateway: way.gateway })
+        let (network, via) = (IpNet::from(way.address), Via::Link(way.link, way.gateway));
+        Step::Route(Route { network, table: MAIN_TABLE, via })
     });
     // Two halves win over a default route that is there, and leave it untouched.
-    let networks = wanted.networks.iter().flat_map(|network| halves(*network));
-    pins.chain(networks.map(|network| into_tun(wanted, network, MAIN_TABLE))).collect()
+    let networks: Vec<IpNet> = wanted.networks.iter().flat_map(|net| halves(*net)).collect();
+    pins.chain(into_tun(wanted, &networks, MAIN_TABLE)).collect()
 }
 
-fn into_tun(wanted: &Wanted, network: IpNet, table: u32) -> Step {
-    Step::Route(Route { network: network.trunc(), table, link: wanted.tun, gateway: None })
+/// The routes into the TUN, and those that count without it.
+fn into_tun(wanted: &Wanted, networks: &[IpNet], table: u32) -> Vec<Step> {
+    let routes = |via: Via| {
+        let route = move |net: &IpNet| Step::Route(Route { network: net.trunc(), table, via });
+        networks.iter().map(route)
+    };
+    routes(Via::Link(wanted.tun, None)).chain(routes(Via::Nowhere)).collect()
 }
 
 /// The two halves of a network that is everything; any other network as it is.
@@ -166,11 +183,16 @@ mod tests {
         Wanted { tun: TUN, networks: nets(networks), mark, ways }
     }
 
-    /// `network table link` of each route.
+    /// `network table link` of each route that leads somewhere; each of those into the TUN has one
+    /// that leads nowhere.
     fn routes(steps: &[Step]) -> Vec<String> {
+        let is_there = |route: Route| steps.contains(&Step::Route(route));
         let line = |step: &Step| match step {
-            Step::Route(r) => Some(format!("{} {} {}", r.network, r.table, r.link)),
-            Step::Rule(_) => None,
+            Step::Route(r @ Route { via: Via::Link(link, _), .. }) => {
+                assert_eq!(*link == TUN, is_there(Route { via: Via::Nowhere, ..*r }));
+                Some(format!("{} {} {link}", r.network, r.table))
+            }
+            _ => None,
         };
         steps.iter().filter_map(line).collect()
     }
@@ -188,7 +210,7 @@ mod tests {
         let steps = steps(&wanted(&["192.0.0.0/8"], None, vec![way("192.0.3.1")]));
         assert_eq!(routes(&steps), ["192.0.3.1/32 254 2", "192.0.0.0/8 254 7"]);
         let Step::Route(pin) = &steps[0] else { panic!("a route") };
-        assert_eq!(pin.gateway, Some("192.0.2.254".parse().unwrap()));
+        assert_eq!(pin.via, Via::Link(ETH, Some("192.0.2.254".parse().unwrap())));
     }
 
     #[test]

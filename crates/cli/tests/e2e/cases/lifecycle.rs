@@ -9,10 +9,11 @@ use crate::support::lab::Lab;
 use crate::support::need;
 use crate::support::proxy::{self, Kind};
 
-/// All that the program may change of a namespace, as `ip` prints it.
-fn state(lab: &Lab) -> [String; 5] {
+/// All that the program may change of a namespace, as `ip` prints it; whether the kernel has made sure
+/// of an address by now is none of that.
+pub(super) fn state(lab: &Lab) -> [String; 5] {
     ["-4 route show table all", "-6 route", "address", "-4 rule", "-6 rule"]
-        .map(|what| lab.client.ip(what))
+        .map(|what| lab.client.ip(what).replace(" tentative", ""))
 }
 
 #[test]

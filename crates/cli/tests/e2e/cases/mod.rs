@@ -8,6 +8,7 @@ mod crowd;
 mod demo;
 mod dns;
 mod errors;
+mod host_dns;
 mod kernels;
 mod leaks;
 mod lifecycle;

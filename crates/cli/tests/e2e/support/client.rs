@@ -1,5 +1,7 @@
 //! `pseudotcp up` in the client's namespace.
 
+use std::process::Command;
+
 use super::lab::{Lab, ROUTES};
 use super::process::Process;
 use super::proxy;
@@ -21,15 +23,22 @@ pub(crate) fn start(lab: &Lab, arguments: &[&str]) -> Process {
 
 /// Starts the program under test with these proxies for hops.
 pub(crate) fn start_through(lab: &Lab, hops: &[&str], arguments: &[&str]) -> Process {
+    Process::start("client", command(lab, hops, arguments))
+}
+
+/// The program under test with these proxies for hops.
+pub(crate) fn command(lab: &Lab, hops: &[&str], more: &[&str]) -> Command {
     let mut command = lab.client.command(env!("CARGO_BIN_EXE_pseudotcp"));
-    command.args(["up", "--tun", DEVICE]).arg("--pin");
-    command.arg(&lab.certificate.chain);
-    for hop in hops {
-        command.args(["--proxy", hop]);
-    }
-    for route in ROUTES {
-        command.args(["--route", route]);
-    }
-    command.args(arguments);
-    Process::start("client", command)
+    command.args(arguments(lab, hops, more));
+    command
+}
+
+/// Its arguments, those that every test has first.
+pub(crate) fn arguments(lab: &Lab, hops: &[&str], more: &[&str]) -> Vec<String> {
+    let pin = lab.certificate.chain.display().to_string();
+    let mut arguments = vec!["up", "--tun", DEVICE, "--pin", &pin];
+    arguments.extend(hops.iter().flat_map(|hop| ["--proxy", hop]));
+    arguments.extend(ROUTES.iter().flat_map(|route| ["--route", route]));
+    arguments.extend(more);
+    arguments.into_iter().map(str::to_owned).collect()
 }

@@ -53,7 +53,8 @@ impl Lab {
     /// A fresh network; nothing runs in it yet.
     pub(crate) fn new() -> Self {
         let folder = Folder::new();
-        let certificate = Certificate::new(&folder.path, &[PROXY, SERVERS[0], SERVERS[1]]);
+        let certificate =
+            Certificate::new(&folder.path, &[PROXY, SERVERS[0], SERVERS[1], "dns.test"]);
         let [client, proxy, server] = ["client", "proxy", "server"].map(Namespace::new);
         Namespace::link(
             (&client, "outside", &["192.0.2.2/24", "2001:db8:1::2/64"]),

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::lab::Lab;
+use super::netns::Namespace;
 use super::process::Process;
 
 /// The address of each name `www`, `one` … `five` below `example.`: the lab's web server.
@@ -19,6 +20,7 @@ two A 198.51.100.2
 three A 198.51.100.2
 only4 A 198.51.100.2
 alias CNAME www
+*.many A 198.51.100.2
 web HTTPS 1 . ipv4hint=198.51.100.2 ipv6hint=2001:db8:2::2
 ";
 
@@ -31,6 +33,11 @@ pub(crate) const LARGE: usize = 4_000;
 /// Starts a server for `example.` that speaks DNS over HTTPS at `port`, over TLS at `port` + 1, and
 /// plain DNS: the [first](FIRST) at port 53, others at `port` + 2.
 pub(crate) fn start(lab: &Lab, port: u16) -> Process {
+    start_in(lab, &lab.server, port)
+}
+
+/// Starts the same somewhere else.
+pub(crate) fn start_in(lab: &Lab, place: &Namespace, port: u16) -> Process {
     let folder = lab.file(&format!("named-{port}"));
     fs::create_dir_all(&folder).expect("make a folder");
     let large: Vec<_> = (0..LARGE / 200).map(|n| format!("large TXT \"{n:0200}\"\n")).collect();
@@ -38,10 +45,10 @@ pub(crate) fn start(lab: &Lab, port: u16) -> Process {
     fs::write(folder.join("example.zone"), format!("{ZONE}{large}")).expect("write the zone");
     let config = folder.join("named.conf");
     fs::write(&config, configuration(lab, &folder, port)).expect("write the configuration");
-    let mut command = lab.server.command("named");
+    let mut command = place.command("named");
     command.args(["-g", "-n", "1", "-c"]).arg(config);
     let named = Process::start("named", command);
-    named.wait_line("running");
+    named.wait_line("all zones loaded");
     named
 }
 

@@ -32,6 +32,17 @@ pub(crate) fn met(needs: &[Need]) -> bool {
     false
 }
 
+/// Whether a program is there that is not worth its installation everywhere. Says so if not; no
+/// machine has to have it.
+#[must_use]
+pub(crate) fn is_there(program: &str) -> bool {
+    let is_there = find(program).is_some();
+    if !is_there {
+        println!("not run: {program} is not installed");
+    }
+    is_there
+}
+
 impl Need {
     fn missing(self) -> Option<String> {
         match self {

@@ -46,12 +46,33 @@ async fn requests(mut connection: Connection) -> io::Result<()> {
                     .await?;
                 connection.write_all(sum.as_bytes()).await?;
             }
+            Route::Page => send(&mut connection, "text/html", &page()).await?,
+            Route::Script => send(&mut connection, "text/javascript", SCRIPT).await?,
             Route::Unknown => {
                 head(&mut connection, "404 Not Found", "Content-Length: 0\r\n").await?;
             }
         }
     }
     Ok(())
+}
+
+/// Writes the first label of its own host.
+const SCRIPT: &str = "{ const host = new URL(document.currentScript.src).hostname;\n\
+                      document.write(`<p>${host.split('.')[0]}</p>`); }\n";
+
+/// A page with a script from each host.
+fn page() -> String {
+    let script = |host| format!("<script src=\"http://{host}.example/script\"></script>\n");
+    let scripts: String = ["one", "two", "three", "alias"].map(script).concat();
+    format!("<!DOCTYPE html>\n<title>a page</title>\n{scripts}")
+}
+
+/// A whole answer of this kind.
+async fn send(connection: &mut Connection, kind: &str, body: &str) -> io::Result<()> {
+    let length = body.len();
+    let fields = format!("Content-Type: {kind}\r\nContent-Length: {length}\r\n");
+    head(connection, "200 OK", &fields).await?;
+    connection.write_all(body.as_bytes()).await
 }
 
 async fn head(connection: &mut Connection, status: &str, fields: &str) -> io::Result<()> {

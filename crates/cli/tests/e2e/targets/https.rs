@@ -42,7 +42,7 @@ async fn answer(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> R
     match Route::of(request.uri().path()) {
         Route::Bytes(length) => send(respond, pattern::bytes(length)).await,
         Route::Sum => send(respond, sum(request.into_body()).await?.into()).await,
-        Route::UntilClose(_) | Route::PacedUntilClose(_) | Route::Unknown => refuse(respond),
+        _ => refuse(respond),
     }
 }
 

@@ -11,6 +11,10 @@ pub(super) enum Route {
     PacedUntilClose(usize),
     /// `/sum`: the SHA-256 of the request's body.
     Sum,
+    /// `/page`: HTML that needs the script of each of several hosts.
+    Page,
+    /// `/script`: writes the first label of its host's name into the page.
+    Script,
     /// Anything else.
     Unknown,
 }
@@ -24,6 +28,8 @@ impl Route {
             (Some("until-close"), Some(length)) => Self::UntilClose(length),
             (Some("paced-until-close"), Some(length)) => Self::PacedUntilClose(length),
             (Some("sum"), None) => Self::Sum,
+            (Some("page"), None) => Self::Page,
+            (Some("script"), None) => Self::Script,
             _ => Self::Unknown,
         }
     }
