@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::RuleId;
-use super::stairs::Stairs;
+use super::runs::{Number, Runs};
 
 /// The rules that name address blocks, found by address: the innermost block that holds it, and from
 /// there outwards.
@@ -41,35 +41,35 @@ impl BlockIndex {
     }
 }
 
-/// Stands for no node.
+/// Stands for no block.
 const NONE: u32 = u32::MAX;
 
 /// Blocks of one IP version. Two of them are nested or disjoint, so the addresses fall into runs that
 /// each have an innermost block, and every block has at most one around it.
-///
-/// A look misses the cache where it must and no more: each run has a copy of its innermost block, and
-/// each block its first rule, which is seldom followed by another.
 #[derive(Clone, Debug)]
 struct Nest<T> {
-    /// The first addresses of the runs.
-    runs: Stairs<T>,
-    /// The innermost block of each run.
-    innermost: Box<[Block]>,
+    runs: Runs<T, Innermost>,
     blocks: Box<[Block]>,
     rules: Box<[RuleId]>,
 }
 
-/// A block of addresses: the one around it, the first rule that names it, and which part of the rules
-/// are the others.
+/// What the innermost block of a run leads to.
+#[derive(Clone, Copy, Debug)]
+enum Innermost {
+    /// The run is in no block.
+    Nowhere,
+    /// One rule, and no block around: most often so, and then there is nothing else to look at.
+    Rule(RuleId),
+    /// A block, by its place.
+    Block(u32),
+}
+
+/// A block of addresses: the one around it, and which part of the rules name it.
 #[derive(Clone, Copy, Debug)]
 struct Block {
     around: u32,
-    first: RuleId,
-    others: (u32, u32),
+    rules: (u32, u32),
 }
-
-/// Stands for the block of a run that is in none: no rule has this number.
-const NOWHERE: Block = Block { around: NONE, first: RuleId::MAX, others: (0, 0) };
 
 impl<T: Number> Nest<T> {
     fn new(mut named: Vec<(T, T, RuleId)>) -> Self {
@@ -83,13 +83,14 @@ impl<T: Number> Nest<T> {
     }
 
     fn visit(&self, address: T, mut look: impl FnMut(&[RuleId])) {
-        let mut block = self.runs.floor(address).and_then(|run| self.innermost.get(run));
-        while let Some(Block { around, first, others: (from, to) }) = block {
-            look(std::slice::from_ref(first));
-            if from < to {
-                look(self.rules.get(*from as usize..*to as usize).unwrap_or_default());
-            }
-            block = self.blocks.get(*around as usize);
+        let mut block = match self.runs.find(address) {
+            None | Some(Innermost::Nowhere) => return,
+            Some(Innermost::Rule(rule)) => return look(std::slice::from_ref(rule)),
+            Some(Innermost::Block(block)) => *block,
+        };
+        while let Some(&Block { around, rules: (from, to) }) = self.blocks.get(block as usize) {
+            look(self.rules.get(from as usize..to as usize).unwrap_or_default());
+            block = around;
         }
     }
 }
@@ -113,24 +114,21 @@ impl<T: Number> Builder<T> {
     fn add(&mut self, first: T, last: T, rule: RuleId) {
         self.close_before(Some(first));
         let innermost = self.open.last().copied();
+        let from = index(self.rules.len());
+        self.rules.push(rule);
+        let to = index(self.rules.len());
         if let Some((known_first, known_last, block)) = innermost
             && (known_first, known_last) == (first, last)
+            && let Some(block) = self.blocks.get_mut(block as usize)
         {
-            return self.add_rule(block, rule);
+            block.rules.1 = to;
+            return;
         }
-        let (block, end) = (index(self.blocks.len()), index(self.rules.len()));
+        let block = index(self.blocks.len());
         let around = innermost.map_or(NONE, |(_, _, around)| around);
-        self.blocks.push(Block { around, first: rule, others: (end, end) });
+        self.blocks.push(Block { around, rules: (from, to) });
         self.open.push((first, last, block));
         self.start_run(first, block);
-    }
-
-    /// Adds one more rule to the block that was opened last.
-    fn add_rule(&mut self, block: u32, rule: RuleId) {
-        self.rules.push(rule);
-        if let Some(block) = self.blocks.get_mut(block as usize) {
-            block.others.1 = index(self.rules.len());
-        }
     }
 
     /// Closes the blocks that end before an address, or all of them.
@@ -154,13 +152,22 @@ impl<T: Number> Builder<T> {
 
     fn finish(mut self) -> Nest<T> {
         self.close_before(None);
-        let block = |block: u32| self.blocks.get(block as usize).copied().unwrap_or(NOWHERE);
-        let innermost = self.runs.iter().map(|(_, innermost)| block(*innermost)).collect();
+        let runs = self.runs.iter().map(|&(first, block)| (first, self.innermost(block)));
         Nest {
-            runs: Stairs::new(self.runs.into_iter().map(|(first, _)| first).collect()),
-            innermost,
+            runs: Runs::new(runs.collect()),
             blocks: self.blocks.into(),
             rules: self.rules.into(),
+        }
+    }
+
+    fn innermost(&self, block: u32) -> Innermost {
+        match self.blocks.get(block as usize) {
+            None => Innermost::Nowhere,
+            Some(&Block { around: NONE, rules: (from, to) }) if to - from == 1 => {
+                let rule = self.rules.get(from as usize).copied();
+                rule.map_or(Innermost::Nowhere, Innermost::Rule)
+            }
+            Some(_) => Innermost::Block(block),
         }
     }
 }
@@ -168,22 +175,4 @@ impl<T: Number> Builder<T> {
 /// Memory ends before these numbers do.
 fn index(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(NONE)
-}
-
-/// An address as a number.
-trait Number: Ord + Copy {
-    /// The address behind this one.
-    fn next(self) -> Option<Self>;
-}
-
-impl Number for u32 {
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-}
-
-impl Number for u128 {
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
 }

@@ -2,7 +2,7 @@
 
 mod blocks;
 mod names;
-mod stairs;
+mod runs;
 
 pub(crate) use self::blocks::BlockIndex;
 pub(crate) use self::names::NameIndex;
