@@ -45,7 +45,7 @@ number!(u128);
 /// runs crowd in some parts it is a binary search among those.
 #[derive(Clone, Debug)]
 pub(super) struct Runs<T, V> {
-    runs: Box<[(T, V)]>,
+    sorted: Box<[(T, V)]>,
     /// How many runs begin before each part, and behind all of them how many there are.
     parts: Box<[u32]>,
     /// How many bits of a number's distance from the first run are left out to find its part.
@@ -57,7 +57,7 @@ impl<T: Number, V> Runs<T, V> {
     pub(super) fn new(runs: Box<[(T, V)]>) -> Self {
         debug_assert!(runs.is_sorted_by(|(a, _), (b, _)| a < b));
         let (Some((first, _)), Some((last, _))) = (runs.first(), runs.last()) else {
-            return Self { runs, parts: Box::default(), shift: 0 };
+            return Self { sorted: runs, parts: Box::default(), shift: 0 };
         };
         let bits = runs.len().div_ceil(RUNS_A_PART).next_power_of_two().trailing_zeros();
         let shift = last.above(*first).map_or(0, T::bits).saturating_sub(bits);
@@ -65,16 +65,16 @@ impl<T: Number, V> Runs<T, V> {
         let begin_before = |end: usize| runs.partition_point(|(number, _)| part(*number) < end);
         let ends = (0..=part(*last)).map(begin_before).chain([runs.len()]);
         let parts = ends.map(|end| u32::try_from(end).unwrap_or(u32::MAX)).collect();
-        Self { runs, parts, shift }
+        Self { sorted: runs, parts, shift }
     }
 
     /// The value of the run that holds a number.
     pub(super) fn find(&self, number: T) -> Option<&V> {
-        let (first, _) = self.runs.first()?;
+        let (first, _) = self.sorted.first()?;
         let part = number.above(*first)?.without(self.shift).min(self.parts.len().checked_sub(2)?);
         let (from, to) = (*self.parts.get(part)? as usize, *self.parts.get(part + 1)? as usize);
-        let begun = self.runs.get(from..to)?.partition_point(|(first, _)| *first <= number);
-        self.runs.get((from + begun).checked_sub(1)?).map(|(_, value)| value)
+        let begun = self.sorted.get(from..to)?.partition_point(|(first, _)| *first <= number);
+        self.sorted.get((from + begun).checked_sub(1)?).map(|(_, value)| value)
     }
 }
 
