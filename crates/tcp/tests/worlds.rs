@@ -159,6 +159,24 @@ fn hosts_with_a_small_mtu() {
 }
 
 #[test]
+fn a_narrow_way_to_the_app() {
+    for super_segment in [0, 65_535] {
+        let seed = seed();
+        let host = SmoltcpHost::new(host_config(seed), epoch());
+        let config = Config::new().max_segment_bytes(super_segment);
+        let mut far = Interposer::new(config, 2 * MEGABYTE);
+        far.path_mtu = Some(1_100);
+        let mut world = recorded(host, far, bad_link(0.01), seed);
+        let mut app = App::connect(&mut world.a, 5_000);
+        let ended = world.run(Duration::from_hours(1), |host, far, _| {
+            app.run(host, MEGABYTE) && far.far.len() == 1 && far.all_clean()
+        });
+        assert!(ended && (app.received, world.b.only().received) == (2 * MEGABYTE, MEGABYTE));
+        assert_eq!(world.b.engine.stats().path_mtu_reductions, 1);
+    }
+}
+
+#[test]
 fn super_segments_over_a_bad_link() {
     let config = Config::new().max_segment_bytes(65_535);
     let world = transfer(bad_link(0.01), config, 50 * MEGABYTE);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use pseudotcp_packet::Packet;
+use pseudotcp_packet::{Packet, Transport};
 use pseudotcp_tcp::{CloseCause, Config, Engine, Event, FlowId};
 use pseudotcp_testkit::Node;
 
@@ -19,6 +19,8 @@ pub(crate) struct Interposer {
     pub(crate) download: u64,
     /// The far side takes nothing while this is set.
     pub(crate) stalled: bool,
+    /// What a router on the way to the app can carry; it says so of what is larger.
+    pub(crate) path_mtu: Option<u32>,
     /// The most bytes that were buffered at once.
     pub(crate) peak: usize,
     dirty: bool,
@@ -37,7 +39,7 @@ impl Interposer {
     pub(crate) fn new(config: Config, download: u64) -> Self {
         let engine = Engine::new(config, [7; 16]);
         let far = BTreeMap::new();
-        Self { engine, far, download, stalled: false, peak: 0, dirty: false }
+        Self { engine, far, download, stalled: false, path_mtu: None, peak: 0, dirty: false }
     }
 
     /// The far side of the only flow.
@@ -58,6 +60,16 @@ impl Interposer {
         for id in ids {
             self.read(now, id);
         }
+    }
+
+    /// Whether the way to the app can carry a packet. If not, the engine is told.
+    fn passes(&mut self, now: Instant, packet: &Packet) -> bool {
+        let Some(mtu) = self.path_mtu else { return true };
+        let too_big = packet.segments().any(|piece| piece.total_len() > mtu as usize);
+        if too_big && let (Some(flow), Transport::Tcp(tcp)) = (packet.flow(), packet.transport()) {
+            self.engine.handle_too_big(now, &flow, tcp.seq(), mtu);
+        }
+        !too_big
     }
 
     fn drain(&mut self, now: Instant) {
@@ -116,7 +128,12 @@ impl Node for Interposer {
         if std::mem::take(&mut self.dirty) {
             self.drain(now);
         }
-        self.engine.poll_transmit(now)
+        loop {
+            let packet = self.engine.poll_transmit(now)?;
+            if self.passes(now, &packet) {
+                return Some(packet);
+            }
+        }
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {

@@ -8,12 +8,14 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use pseudotcp_direct::Direct;
 use pseudotcp_masque::{ByteTunnel, DatagramTunnel, OpenError, OpenRequest, Target, Transport};
-use pseudotcp_pipeline::{Stack, splice, stack};
+use pseudotcp_packet::Packet;
+use pseudotcp_pipeline::{Stack, Tap, splice, stack};
 use pseudotcp_testkit::{FaultCounts, Faults, Faulty, seed};
 use pseudotcp_tun::{LinuxTun, TunConfig, TunPort};
 use tokio::sync::oneshot;
 
 use super::netns::Namespace;
+use super::recorder::Recorder;
 
 /// A namespace whose every packet goes into a stack in this process. What listens on the namespace's
 /// loopback is, for the apps, at every address of the world.
@@ -23,6 +25,7 @@ pub(crate) struct Bare {
     pub(crate) outbound: Arc<FaultCounts>,
     /// What the device did to the packets of the stack.
     pub(crate) inbound: Arc<FaultCounts>,
+    recorder: Recorder,
     stop: Option<oneshot::Sender<()>>,
     data_path: Option<JoinHandle<()>>,
 }
@@ -33,19 +36,20 @@ impl Bare {
         let host = Arc::new(Namespace::new("host"));
         let (stop, stopped) = oneshot::channel();
         let (started, counts) = mpsc::channel();
-        let (inside, seed) = (host.clone(), seed());
+        let (inside, seed, recorder) = (host.clone(), seed(), Recorder::new());
+        let witness = recorder.clone();
         let data_path = std::thread::spawn(move || {
             inside.enter();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async {
                 let port = Faulty::new(device(), faults, faults, seed);
                 started.send((port.inbound(), port.outbound())).expect("the test waits");
-                run(port, stopped).await;
+                run(port, witness, stopped).await;
             });
         });
         let (outbound, inbound) = counts.recv().expect("the data path starts");
         host.ip("route add default dev tun0");
-        Self { host, outbound, inbound, stop: Some(stop), data_path: Some(data_path) }
+        Self { host, outbound, inbound, recorder, stop: Some(stop), data_path: Some(data_path) }
     }
 }
 
@@ -53,6 +57,9 @@ impl Drop for Bare {
     fn drop(&mut self) {
         drop(self.stop.take());
         let ended = self.data_path.take().map(JoinHandle::join);
+        if std::thread::panicking() {
+            println!("its last packets: {:?}", self.recorder.write());
+        }
         assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the data path failed");
     }
 }
@@ -64,10 +71,11 @@ fn device() -> TunPort {
 }
 
 /// The whole data path, until the test has had enough.
-async fn run(port: Faulty<TunPort>, stopped: oneshot::Receiver<()>) {
+async fn run(port: Faulty<TunPort>, witness: Recorder, stopped: oneshot::Receiver<()>) {
     let (mtu, offload) = (port.port().mtu(), port.port().has_tcp_offload());
     let config = stack::Config::for_device(mtu, offload);
     let stack = Stack::new(config, Arc::new(Loopback(Direct::default()))).expect("a stack");
+    let port = Tap::new(port, move |direction, packet: &Packet| witness.note(direction, packet));
     tokio::select! {
         ended = splice(port, stack) => panic!("the data path ended: {ended:?}"),
         _ = stopped => {}

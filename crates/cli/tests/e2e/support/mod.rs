@@ -14,4 +14,5 @@ pub(crate) mod netns;
 pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod recorder;
 pub(crate) mod resolved;

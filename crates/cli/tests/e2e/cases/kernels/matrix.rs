@@ -21,6 +21,7 @@ const FAULTS: Faults = Faults { drop: 0.01, duplicate: 0.002, reorder: 0.005, co
 /// The bytes of one direction; the smallest windows get by with fewer.
 const BYTES: usize = 4_000_000;
 const FEW_BYTES: usize = 300_000;
+const MANY_BYTES: usize = 50_000_000;
 
 const DOWNLOAD: u16 = 1;
 const UPLOAD: u16 = 2;
@@ -35,6 +36,23 @@ const SERVER: [u8; 4] = [198, 51, 100, 2];
 #[test]
 fn as_it_comes() {
     exchange(BYTES, |_| {}, plain);
+}
+
+/// Long enough that everything goes wrong that can, many times and in both directions.
+#[test]
+fn fifty_megabytes_each_way() {
+    with_host(
+        |_| {},
+        |bare| {
+            download(bare, MANY_BYTES, plain);
+            upload(bare, MANY_BYTES, plain);
+            for direction in [&bare.inbound, &bare.outbound] {
+                let lost = direction.dropped() + direction.corrupted();
+                assert!(lost >= 200, "only {lost} packets were lost");
+                assert!(direction.reordered() > 0 && direction.duplicated() > 0);
+            }
+        },
+    );
 }
 
 #[test]
