@@ -44,6 +44,9 @@ pub struct Engine {
     time_wait: TimeWait,
     refusals: Refusals,
     timers: TimerQueue<Time>,
+    /// Acknowledgements that wait, and whose. All wait equally long, so they are in order, and no
+    /// segment has to touch the ordered set.
+    acks: VecDeque<(Time, u32)>,
     /// Slots of flows that may have to send something.
     dirty: VecDeque<u32>,
     /// Flows that wait for the budget.
@@ -67,6 +70,7 @@ impl Engine {
             time_wait: TimeWait::new(hash.clone()),
             refusals: Refusals::new(hash),
             timers: TimerQueue::default(),
+            acks: VecDeque::new(),
             dirty: VecDeque::new(),
             starved: VecDeque::new(),
             budget: Budget::new(config.budget),
@@ -114,6 +118,9 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.clock.time(now);
         self.time_wait.expire(now);
+        while let Some((_, slot)) = self.acks.pop_front_if(|(due, _)| *due <= now) {
+            self.with(now, slot, |flow, _| flow.on_ack_due());
+        }
         while let Some(slot) = self.timers.pop_due(now) {
             if let Some(flow) = self.table.get_mut(slot) {
                 flow.ledger.armed = None;
@@ -209,7 +216,8 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let flows = self.timers.first().map(|(deadline, _)| deadline);
-        let first = flows.into_iter().chain(self.time_wait.next_expiry()).min();
+        let acks = self.acks.front().map(|&(due, _)| due);
+        let first = [flows, acks, self.time_wait.next_expiry()].into_iter().flatten().min();
         first.and_then(|time| self.clock.instant(time))
     }
 

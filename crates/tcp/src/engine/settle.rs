@@ -8,6 +8,9 @@ use crate::{CloseCause, Event, FlowId, State};
 /// Starved flows that one release of bytes may wake.
 const RELIEVED_AT_ONCE: usize = 8;
 
+/// The queue of acknowledgements is not tidied up below this length.
+const MIN_ACKS: usize = 256;
+
 /// What follows from whatever happened to a flow, in one place: budget, backlog, lists, timers,
 /// and its end.
 impl Engine {
@@ -18,6 +21,7 @@ impl Engine {
         let over = flow.state().is_terminal() || flow.over().is_some();
         self.keep_accounts(slot);
         self.rearm(slot, deadline);
+        self.queue_ack(slot);
         if over {
             self.wind_up(now, slot);
         }
@@ -67,6 +71,30 @@ impl Engine {
         }
     }
 
+    /// An acknowledgement begins to wait, or waits no longer.
+    fn queue_ack(&mut self, slot: u32) {
+        let Some(flow) = self.table.get_mut(slot) else { return };
+        let due = flow.ack_due();
+        if due.is_some() == flow.ledger.ack_queued {
+            return;
+        }
+        flow.ledger.ack_queued = due.is_some();
+        self.acks.extend(due.map(|due| (due, slot)));
+        self.forget_acks();
+    }
+
+    /// Forgets acknowledgements that have left, so that the first is one that waits.
+    fn forget_acks(&mut self) {
+        let table = &self.table;
+        let waits = |&(due, slot): &(Time, u32)| {
+            table.get(slot).is_some_and(|flow| flow.ack_due() == Some(due))
+        };
+        while self.acks.pop_front_if(|first| !waits(first)).is_some() {}
+        if self.acks.len() > 2 * table.len() + MIN_ACKS {
+            self.acks.retain(waits);
+        }
+    }
+
     /// The connection is over: its five-tuple is free at once, its id when all has been read.
     fn wind_up(&mut self, now: Time, slot: u32) {
         let (table, mut cx) = self.split(now);
@@ -101,6 +129,7 @@ impl Engine {
         }
         self.outbox.events.push_back(Event::Closed { id: flow.id(), cause });
         self.table.remove(slot);
+        self.forget_acks();
     }
 }
 

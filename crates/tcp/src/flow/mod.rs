@@ -105,6 +105,8 @@ pub(crate) struct Ledger {
     pub(crate) starved: bool,
     /// On the list of starved flows.
     pub(crate) waits_for_room: bool,
+    /// In the queue of acknowledgements that wait.
+    pub(crate) ack_queued: bool,
     /// Its deadline in the timer queue; its own may be later.
     pub(crate) armed: Option<Time>,
 }
@@ -211,7 +213,7 @@ impl Flow {
         self.ended.get_or_insert(cause);
     }
 
-    /// The earliest instant at which something times out.
+    /// The earliest instant at which something times out, acknowledgements left aside.
     pub(crate) fn deadline(&self, cx: &Context<'_>) -> Time {
         let config = cx.config;
         let own = match &self.opening {
@@ -219,7 +221,7 @@ impl Flow {
             _ if self.state.is_closing() => self.last_heard + config.closing_timeout,
             _ => self.last_heard + config.idle_timeout,
         };
-        let timers = [self.sender.timer(), self.receiver.ack_due(), self.keep_alive_due(config)];
+        let timers = [self.sender.timer(), self.keep_alive_due(config)];
         let timers = timers.into_iter().flatten();
         timers.filter(|_| !self.state.is_terminal()).fold(own, Time::min)
     }
@@ -228,9 +230,6 @@ impl Flow {
     pub(crate) fn on_timeout(&mut self, cx: &mut Context<'_>) {
         if self.state.is_held() {
             self.on_open_deadline(cx);
-        } else if self.receiver.ack_due().is_some_and(|due| due <= cx.now) {
-            self.receiver.owe_ack();
-            self.ledger.wants_transmit = true;
         } else if self.sender.timer().is_some_and(|timer| timer <= cx.now) {
             self.on_sender_timer(cx);
         } else if self.keep_alive_due(cx.config).is_some_and(|due| due <= cx.now) {
@@ -238,6 +237,16 @@ impl Flow {
         } else if self.deadline(cx) <= cx.now {
             self.abort(cx, CloseCause::TimedOut);
         }
+    }
+
+    /// When an acknowledgement can wait no longer.
+    pub(crate) fn ack_due(&self) -> Option<Time> {
+        self.receiver.ack_due().filter(|_| !self.state.is_terminal())
+    }
+
+    pub(crate) fn on_ack_due(&mut self) {
+        self.receiver.owe_ack();
+        self.ledger.wants_transmit = true;
     }
 
     /// The budget has room again.
