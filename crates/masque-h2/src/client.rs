@@ -45,6 +45,11 @@ impl Client {
         self.pool.reachable(deadline).await
     }
 
+    /// Waits until the proxy turns out to be away: no connection is left, and dialling has failed.
+    pub(crate) async fn gone(&self) -> OpenError {
+        self.pool.gone().await
+    }
+
     /// How the client stands to its proxy, to be watched.
     pub fn state(&self) -> watch::Receiver<State> {
         self.pool.state.subscribe()

@@ -187,7 +187,12 @@ impl Members {
                 continue;
             }
             self.came_up(at);
-            failure = match open(member.client.clone(), request.clone()).await {
+            let opened = tokio::select! {
+                biased;
+                opened = open(member.client.clone(), request.clone()) => opened,
+                error = member.client.gone() => Err(error),
+            };
+            failure = match opened {
                 Ok(tunnel) => {
                     member.share.fetch_add(1, Ordering::Relaxed);
                     return Ok(tunnel);

@@ -175,6 +175,22 @@ impl Pool {
         }
     }
 
+    /// Waits until a dial has failed while there was no connection; then no open can succeed soon.
+    pub(crate) async fn gone(&self) -> OpenError {
+        let failed = || self.counters.read().dials_failed;
+        let mut before = failed();
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let now = failed();
+            if now > before && self.shelf().is_empty() {
+                return self.shelf().nothing_free();
+            }
+            before = now;
+            changed.await;
+        }
+    }
+
     fn find(&self, wish: Wish) -> Option<Slot> {
         let mut shelf = self.shelf();
         if let Some(slot) = shelf.take_http1() {

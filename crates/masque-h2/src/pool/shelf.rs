@@ -207,6 +207,11 @@ impl Shelf {
         }
     }
 
+    /// Whether there is no connection that any flow could be opened on.
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.http1_count() == 0
+    }
+
     /// Whether there is no connection, and one dial at the most.
     pub(super) fn is_alone(&self) -> bool {
         self.connections.is_empty() && self.dialling <= 1

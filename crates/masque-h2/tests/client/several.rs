@@ -89,6 +89,39 @@ async fn the_next_proxy_serves_while_the_preferred_one_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flow_that_is_being_opened_when_its_proxy_goes_takes_the_next() {
+    let (asked, on) = (Arc::<AtomicUsize>::default(), Arc::new(AtomicBool::new(true)));
+    let (counter, switch) = (Arc::clone(&asked), Arc::clone(&on));
+    let first = Proxy::in_memory(move |tls| {
+        let (counter, on) = (Arc::clone(&counter), switch.load(Ordering::SeqCst));
+        async move {
+            if on {
+                let never = move |request, respond| {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    async move {
+                        std::future::pending::<()>().await;
+                        drop((request, respond));
+                    }
+                };
+                serve(tls, builder(), never).await;
+            }
+        }
+    });
+    let second = Switched::new();
+    let proxies = Proxies::ordered([first.client(), second.client()]);
+    let begin = Instant::now();
+    let opening = tokio::spawn(async move { drop(open(&proxies).await) });
+    while asked.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    on.store(false, Ordering::SeqCst);
+    first.cut().await;
+    soon(opening).await.unwrap();
+    assert_eq!(second.flows(), 1);
+    assert!(begin.elapsed() < Duration::from_millis(1), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_proxy_that_stays_away_costs_no_flow_any_time() {
     let (first, second) = (Switched::new(), Switched::new());
     first.switch_off().await;
