@@ -25,8 +25,9 @@ const CORK: usize = 64 * 1024;
 const SEND_BUFFER: usize = 256 * 1024;
 
 /// What tiny DATA frames may cost that no tunnel has read yet, as h2 counts it (256 minus the
-/// length for each). One poll of a busy connection can bring tens of thousands.
-const DATA_FRAME_BUDGET: usize = 32 << 20;
+/// length for each), as much as the client of this project allows. One poll of a busy connection can
+/// bring tens of thousands.
+const DATA_FRAME_BUDGET: usize = 64 << 20;
 
 /// h2 counts, over the life of a connection, the streams that it resets by itself, such as for DATA
 /// that crossed our reset. A connection lives for weeks, so its default of 1,024 is not enough.
