@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use http::Uri;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -38,5 +39,32 @@ impl Entry {
 
     fn seconds(&self) -> f64 {
         self.begun.elapsed().as_secs_f64()
+    }
+}
+
+/// What a request names as it may be told: a userinfo can hold a password.
+pub(crate) struct Told<'a>(pub(crate) &'a Uri);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.0.authority().map_or("", |authority| authority.as_str());
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        write!(f, "{host}{}", self.0.path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_userinfo_is_not_told() {
+        for (uri, told) in [
+            ("user:hunter2@192.0.2.1:80", "192.0.2.1:80"),
+            ("https://user:hunter2@proxy.test/path?x=hunter2", "proxy.test/path"),
+            ("example.org:443", "example.org:443"),
+        ] {
+            assert_eq!(Told(&uri.parse().unwrap()).to_string(), told);
+        }
     }
 }

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
-use crate::access::Entry;
+use crate::access::{Entry, Told};
 use crate::client::{Gone, Receiver, Sender};
 use crate::clients::Share;
 use crate::credit::Lane;
@@ -59,7 +59,7 @@ impl Tunnel {
             }),
             Err(refusal) => {
                 shared.stats.refused(refusal.error());
-                entry.refused(request.uri(), &refusal);
+                entry.refused(Told(request.uri()), &refusal);
                 Err(refusal)
             }
         }
