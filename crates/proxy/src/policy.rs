@@ -9,7 +9,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 /// Ranges that are not the public Internet (RFC 6890 and its registries): private, shared,
-/// link-local, loopback, benchmarking and reserved addresses.
+/// link-local, loopback, benchmarking and reserved addresses, and those of IPv6 that lead to IPv4 ones
+/// by other rules than the well-known prefix of NAT64.
 const PRIVATE: &[&str] = &[
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -21,7 +22,10 @@ const PRIVATE: &[&str] = &[
     "192.168.0.0/16",
     "198.18.0.0/15",
     "240.0.0.0/4",
-    "::1/128",
+    "::/96",
+    "64:ff9b:1::/48",
+    "100::/64",
+    "2002::/16",
     "fc00::/7",
     "fe80::/10",
     "fec0::/10",
@@ -202,6 +206,9 @@ mod tests {
             "fd00::1",
             "::ffff:10.0.0.1",
             "64:ff9b::7f00:1",
+            "64:ff9b:1::a00:1",
+            "2002:7f00:1::",
+            "::127.0.0.1",
         ] {
             assert!(!permits(&policy, private), "{private}");
         }
