@@ -29,6 +29,8 @@ impl Namespace {
         ip(&format!("netns add {name}"));
         let namespace = Self { name };
         namespace.ip("link set lo up");
+        // No link-local address is tentative for a while: nobody else is there.
+        namespace.set("net/ipv6/conf/default/accept_dad", "0");
         // Without a file of its own the namespace would share this machine's.
         namespace.resolve_by("127.0.0.1");
         namespace
@@ -38,6 +40,13 @@ impl Namespace {
     pub(crate) fn resolve_by(&self, server: &str) {
         fs::create_dir_all(self.etc()).expect("make a folder");
         fs::write(self.resolv_conf(), format!("nameserver {server}\n")).expect("name a server");
+    }
+
+    /// Gives a name to the programs of this namespace, and to none else. It may mean another address
+    /// later; a program that is to hear of any must be started when there is one.
+    pub(crate) fn name(&self, name: &str, addresses: &[&str]) {
+        let lines = addresses.iter().map(|address| format!("{address} {name}\n"));
+        fs::write(self.etc().join("hosts"), lines.collect::<String>()).expect("name a host");
     }
 
     /// What those programs see as `/etc/resolv.conf`.
