@@ -91,6 +91,12 @@ impl Lab {
         self.spawn(async { targets::udp::dns(udp_from_std(dns)).await });
     }
 
+    /// Starts a target that sends back what it hears, at port 7.
+    pub(crate) fn serve_echo(&self) {
+        let listener = self.server.listen(7);
+        self.spawn(async { targets::echo::serve(from_std(listener)).await });
+    }
+
     /// Starts a target that answers after the client's end of stream, at port 9.
     pub(crate) fn serve_half_close(&self) {
         let listener = self.server.listen(9);

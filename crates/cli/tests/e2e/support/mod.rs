@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod curl;
 pub(crate) mod dns_message;
 pub(crate) mod failure;
+pub(crate) mod flow;
 pub(crate) mod lab;
 pub(crate) mod named;
 pub(crate) mod need;

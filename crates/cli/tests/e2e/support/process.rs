@@ -1,5 +1,6 @@
 //! Programs under test: started, heard, signalled, and never left behind.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -73,6 +74,21 @@ impl Process {
         let status = self.child.wait().expect("wait for our child");
         assert!(start.elapsed() <= limit, "{} took {:?} to end", self.name, start.elapsed());
         status
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        folder.expect("our own child").count()
+    }
+
+    /// What it has allocated and touched, in KiB.
+    pub(crate) fn memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("our own child");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect("a number of KiB")
     }
 
     /// Its process id.

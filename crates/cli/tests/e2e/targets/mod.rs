@@ -1,5 +1,6 @@
 //! What the apps talk to, in the server's namespace.
 
+pub(crate) mod echo;
 pub(crate) mod half_close;
 pub(crate) mod http;
 pub(crate) mod https;

@@ -1,0 +1,74 @@
+//! The client's link is away for a moment, or the proxy moves to another address.
+
+use crate::support::clock::timed;
+use crate::support::lab::{Lab, PROXY};
+use crate::support::need;
+use crate::support::process::Process;
+use crate::support::proxy::{self, Kind, PORT};
+use crate::support::{client, flow};
+
+/// Another address of the proxy.
+const ELSEWHERE: &str = "192.0.2.77";
+
+/// A name of the proxy that is known to the client only.
+const NAME: &str = "proxy.example";
+
+/// Flows that are open while something happens.
+const FLOWS: usize = 20;
+
+/// A link that is away for a moment costs no flow.
+#[test]
+fn open_flows_outlive_a_moment_without_a_link() {
+    if !need::met(&[]) {
+        return;
+    }
+    let lab = Lab::new();
+    lab.serve_echo();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let _client = client::up(&lab, &[]);
+    let mut flows = flow::many(&lab, FLOWS);
+    lab.client.ip("link set outside down");
+    lab.client.ip("link set outside up");
+    let ((), took) = timed(|| flows.iter_mut().for_each(flow::answers));
+    println!("all flows went on after {took:?}");
+}
+
+/// The proxy's name means another address, and the old one is nobody's.
+#[test]
+fn a_proxy_that_has_moved_is_found_by_its_name() {
+    if need::met(&[]) {
+        moves(&[PROXY]);
+    }
+}
+
+/// Of the two addresses that the name had from the start, one goes away.
+#[test]
+fn a_proxy_that_has_lost_an_address_is_reached_at_the_other() {
+    if need::met(&[]) {
+        moves(&[PROXY, ELSEWHERE]);
+    }
+}
+
+fn moves(known: &[&str]) {
+    let lab = Lab::new();
+    lab.serve_echo();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    lab.proxy.set("net/ipv4/conf/client/promote_secondaries", "1");
+    lab.proxy.ip(&format!("address add {ELSEWHERE}/24 dev client"));
+    lab.client.name(NAME, known);
+    let client = up_by_name(&lab);
+    let mut flows = flow::many(&lab, FLOWS);
+    lab.proxy.ip(&format!("address delete {PROXY}/24 dev client"));
+    lab.client.name(NAME, &[ELSEWHERE]);
+    let ((), noticed) = timed(|| flows.iter_mut().for_each(flow::is_reset));
+    let back = flow::works(&lab);
+    client.wait_line(ELSEWHERE);
+    println!("the flows heard after {noticed:?}, and a new one worked {back:?} later");
+}
+
+fn up_by_name(lab: &Lab) -> Process {
+    let url = format!("https://{NAME}:{PORT}");
+    let client = client::start_through(lab, &[&url], &["-v"]);
+    client.wait_line("ready");
+    client
+}
