@@ -42,8 +42,12 @@ pub struct App {
     heard: Option<(SeqNumber, u8)>,
     /// Behind the last octet heard.
     heard_to: SeqNumber,
-    /// The rightmost edge of all windows offered.
+    /// Where the window ends that counts for the engine.
     edge: SeqNumber,
+    /// SND.UNA, SND.WL1 and SND.WL2 of the engine.
+    window: Window,
+    /// What the last segment acknowledged and offered.
+    offer: Option<Offer>,
     /// The last timestamp heard.
     echo: u32,
     /// Octets that the far side has taken out of the engine and put in.
@@ -55,6 +59,22 @@ pub struct App {
     pub finished: bool,
     /// `Readable` was raised and nothing read since.
     pub readable: bool,
+}
+
+/// RFC 9293 §3.3.1: which acknowledgement the engine's window came with.
+#[derive(Clone, Copy, Default)]
+struct Window {
+    una: SeqNumber,
+    seq: SeqNumber,
+    ack: SeqNumber,
+}
+
+/// The acknowledging part of a segment.
+#[derive(Clone, Copy)]
+struct Offer {
+    seq: SeqNumber,
+    ack: SeqNumber,
+    window: u32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -78,6 +98,8 @@ impl App {
             heard: None,
             heard_to: SeqNumber::new(0),
             edge: SeqNumber::new(0),
+            window: Window::default(),
+            offer: None,
             echo: 0,
             read: 0,
             written: 0,
@@ -195,18 +217,34 @@ impl App {
         options: TcpOptions,
         len: usize,
     ) -> Packet {
-        if let Some(ack) = ack {
-            // RFC 9293 §3.8.6: a window counts from the acknowledgement that came with it.
-            let edge = ack.advance(u32::from(window) << self.opened.shift);
-            if edge.offset_from(self.edge) > 0 {
-                self.edge = edge;
-            }
-        }
+        let scaled = u32::from(window) << self.opened.shift;
+        self.offer = ack.map(|ack| Offer { seq, ack, window: scaled });
         let first = seq.advance(flags.contains(TcpFlags::SYN).into());
         let at = first.offset_from(self.opened.seq.advance(1)).cast_unsigned();
         let payload: Bytes = (0..).take(len).map(|i| pattern(at.wrapping_add(i))).collect();
         let flow = self.flow;
         TcpSegment { flow, seq, ack, flags, window, options, segment_size: None }.build(payload)
+    }
+
+    /// The engine has taken the last segment, and holds that the app has acknowledged so many octets.
+    ///
+    /// RFC 9293 §3.10.7.4: an acknowledgement of something new brings its window; one that repeats the
+    /// last brings it if it is no older than what brought the last window. A segment that the engine
+    /// refuses may look like the latter, so the wider window is allowed.
+    pub fn acknowledged(&mut self, octets: u64) {
+        let (Some(offer), Some((initial, _))) = (self.offer.take(), self.heard) else { return };
+        let octets = u32::try_from(octets).expect("a short run");
+        let una = initial.advance(1).advance(octets);
+        let advanced = una.offset_from(self.window.una) > 0;
+        let newer = offer.seq.offset_from(self.window.seq);
+        let latest = newer > 0 || newer == 0 && offer.ack.offset_from(self.window.ack) >= 0;
+        let edge = offer.ack.advance(offer.window);
+        if advanced {
+            assert!(offer.ack.offset_from(una) >= 0, "acknowledged more than the app did");
+            (self.edge, self.window) = (edge, Window { una, seq: offer.seq, ack: offer.ack });
+        } else if offer.ack.offset_from(una) >= 0 && latest && edge.offset_from(self.edge) > 0 {
+            self.edge = edge;
+        }
     }
 
     /// Hears a segment of the engine, which must be in order with everything known.
@@ -241,6 +279,7 @@ impl App {
             self.heard = Some((tcp.seq(), scale));
             self.heard_to = tcp.seq().advance(1);
             self.edge = self.heard_to.advance(self.opened.window.into());
+            self.window = Window { una: tcp.seq(), seq: self.opened.seq, ack: tcp.seq() };
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use arbitrary::Arbitrary;
 use pseudotcp_packet::{Packet, Transport, Unreachable};
-use pseudotcp_tcp::{Config, Engine, Event, FlowId, Refusal, Stats};
+use pseudotcp_tcp::{Config, Engine, Event, FlowId, Refusal, State, Stats};
 
 use crate::app::{App, Shape};
 use crate::packet::assert_whole;
@@ -118,6 +118,7 @@ impl World {
                 let clock = u32::try_from((now - self.began).as_millis()).unwrap_or(u32::MAX);
                 let packet = self.app(app).send(shape, clock);
                 self.engine.handle_segment(now, &packet);
+                self.acknowledge(app);
             }
             Step::Accept { app } => self.command(app, |engine, id| engine.accept(now, id)),
             Step::Refuse { app, how } => {
@@ -138,6 +139,15 @@ impl World {
     fn app(&mut self, number: u8) -> &mut App {
         let number = usize::from(number) % self.apps.len();
         &mut self.apps[number]
+    }
+
+    /// Tells the app how the engine has taken its last segment.
+    fn acknowledge(&mut self, number: u8) {
+        let id = self.app(number).id;
+        let info = self.engine.flows().find(|info| Some(info.id) == id);
+        if let Some(info) = info.filter(|info| info.state != State::SynReceived) {
+            self.app(number).acknowledged(info.bytes_out);
+        }
     }
 
     fn command(&mut self, app: u8, act: impl FnOnce(&mut Engine, FlowId)) {
