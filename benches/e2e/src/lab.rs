@@ -8,6 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
+use crate::process::Process;
+use crate::wire::Distance;
+
 /// The proxy, as the client sees it; the addresses are those of documentation (RFC 5737), which no
 /// proxy takes for private ones.
 pub(crate) const PROXY: &str = "192.0.2.1";
@@ -35,10 +38,7 @@ impl Lab {
         let client = Namespace::new("client")?;
         let proxy = Namespace::new("proxy")?;
         let server = Namespace::new("server")?;
-        cable((&client, OUTSIDE, "192.0.2.2/24"), (&proxy, "client", "192.0.2.1/24"))?;
         cable((&proxy, "server", "198.51.100.1/24"), (&server, "proxy", "198.51.100.2/24"))?;
-        // The direct path, which every device's own route comes before.
-        client.ip(&format!("route add {NETWORK} via {PROXY} metric 1000"))?;
         server.ip("route add default via 198.51.100.1")?;
         let forwarding = proxy.command("sysctl").args(["-qw", "net.ipv4.ip_forward=1"]).status()?;
         ensure!(forwarding.success(), "the proxy's namespace must forward for the direct path");
@@ -48,6 +48,42 @@ impl Lab {
         fs::write(&key, signing_key.serialize_pem())?;
         let folder = folder.to_owned();
         Ok(Self { client, proxy, server, certificate, key, folder })
+    }
+
+    /// Joins the client to the proxy, by a cable or by a long way, for as long as the result lives.
+    pub(crate) fn connect(&self, bench: &Path, distance: Option<Distance>) -> Result<Way<'_>> {
+        let (near, far) =
+            ((&self.client, OUTSIDE, "192.0.2.2/24"), (&self.proxy, "client", "192.0.2.1/24"));
+        let wire = match distance {
+            None => cable(near, far).map(|()| None)?,
+            Some(distance) => Some(wire(bench, near, far, &distance.arguments())?),
+        };
+        // The direct path, which every device's own route comes before.
+        self.client.ip(&format!("route add {NETWORK} via {PROXY} metric 1000"))?;
+        Ok(Way { lab: self, wire })
+    }
+
+    /// Two devices with a program between them that does nothing but carry packets past the proxy.
+    pub(crate) fn bare_wire(&self, bench: &Path, device: &str, offload: bool) -> Result<Process> {
+        let (near, far) =
+            ((&self.client, device, "10.99.99.10/24"), (&self.server, "bare", "10.99.99.1/24"));
+        let options = if offload { vec!["--offload".to_owned()] } else { Vec::new() };
+        wire(bench, near, far, &options)
+    }
+}
+
+/// The way between client and proxy.
+pub(crate) struct Way<'a> {
+    lab: &'a Lab,
+    /// Ends with its devices.
+    wire: Option<Process>,
+}
+
+impl Drop for Way<'_> {
+    fn drop(&mut self) {
+        if self.wire.is_none() {
+            let _ = self.lab.client.ip(&format!("link delete {OUTSIDE}"));
+        }
     }
 }
 
@@ -81,13 +117,30 @@ impl Drop for Namespace {
     }
 }
 
-fn cable(a: (&Namespace, &str, &str), b: (&Namespace, &str, &str)) -> Result<()> {
+/// Where a link ends: namespace, name and address.
+type End<'a> = (&'a Namespace, &'a str, &'a str);
+
+fn cable(a: End<'_>, b: End<'_>) -> Result<()> {
     ip(&format!("link add {} netns {} type veth peer name {} netns {}", a.1, a.0.0, b.1, b.0.0))?;
-    for (namespace, end, address) in [a, b] {
-        namespace.ip(&format!("address add {address} dev {end}"))?;
-        namespace.ip(&format!("link set {end} up"))?;
-    }
-    Ok(())
+    bring_up(a)?;
+    bring_up(b)
+}
+
+/// Joins two namespaces by a program, which makes both devices where it runs.
+fn wire(bench: &Path, a: End<'_>, b: End<'_>, options: &[String]) -> Result<Process> {
+    let mut command = a.0.command(bench);
+    command.args(["wire", a.1, b.1]).args(options);
+    let process = Process::start("the wire", command)?;
+    process.wait_line("ready")?;
+    a.0.ip(&format!("link set {} netns {}", b.1, b.0.0))?;
+    bring_up(a)?;
+    bring_up(b)?;
+    Ok(process)
+}
+
+fn bring_up((namespace, end, address): End<'_>) -> Result<()> {
+    namespace.ip(&format!("address add {address} dev {end}"))?;
+    namespace.ip(&format!("link set {end} up"))
 }
 
 fn ip(arguments: &str) -> Result<()> {

@@ -22,6 +22,7 @@ mod serve;
 mod stack;
 mod subject;
 mod usage;
+mod wire;
 mod workload;
 
 use anyhow::Result;
@@ -47,6 +48,9 @@ enum Role {
     /// Be the stack alone, with a transport of its own machine.
     #[command(hide = true)]
     Stack(stack::Options),
+    /// Carry packets between two devices, and no more.
+    #[command(hide = true)]
+    Wire(wire::Options),
 }
 
 fn main() -> Result<()> {
@@ -55,5 +59,6 @@ fn main() -> Result<()> {
         Role::Serve => serve::run(),
         Role::Load(options) => load::run(&options),
         Role::Stack(options) => stack::run(&options),
+        Role::Wire(options) => wire::run(&options),
     }
 }

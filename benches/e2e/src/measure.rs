@@ -107,6 +107,7 @@ fn measure(
     subject: &Subject,
     workload: &Workload,
 ) -> Result<crate::load::Figures> {
+    let _way = lab.connect(&programs.bench, workload.distance())?;
     let running = subject.start(lab, programs, workload)?;
     workload.measure(lab, programs, &running)
 }

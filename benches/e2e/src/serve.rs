@@ -8,10 +8,13 @@ use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::load::Flood;
+use crate::load::{Flood, LARGEST, open};
 
 /// Where it listens, for TCP and for datagrams.
 pub(crate) const PORT: u16 = 5_000;
+
+/// Where it takes and sends datagrams by the batch.
+pub(crate) const BATCH_PORT: u16 = PORT + 1;
 
 /// What a connection asks for, in its first nine bytes: one of these, and a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,8 @@ impl Wish {
     }
 }
 
-/// A datagram that begins so asks how many others have come since it was last asked.
+/// A datagram that ends so, even if joined to others, asks how many bytes the others have had since
+/// it was last asked.
 pub(crate) const COUNT: &[u8] = b"count?";
 /// A datagram that begins so asks for a [`Flood`], whose parameters follow.
 pub(crate) const FLOOD: &[u8] = b"flood?";
@@ -45,9 +49,10 @@ const CHUNK: usize = 256 * 1024;
 
 /// Serves until it is killed.
 pub(crate) fn run() -> Result<()> {
-    let datagrams = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
-    socket2::SockRef::from(&datagrams).set_recv_buffer_size(16 << 20)?;
-    thread::spawn(move || serve_datagrams(&datagrams));
+    for (port, batched) in [(PORT, false), (BATCH_PORT, true)] {
+        let datagrams = open(port, batched)?;
+        thread::spawn(move || serve_datagrams(&datagrams));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let socket = TcpSocket::new_v4()?;
@@ -111,23 +116,24 @@ async fn echo(stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-/// Echoes small datagrams that ask for nothing else, and counts all.
+/// Echoes datagrams that ask for it, and counts the bytes of the others.
 fn serve_datagrams(socket: &UdpSocket) {
-    let mut buffer = [0; 2_048];
-    let mut count = 0_u64;
+    let mut buffer = vec![0; LARGEST];
+    let mut count = 0;
     while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
         let datagram = &buffer[..length];
-        if datagram.starts_with(COUNT) {
-            let _ = socket.send_to(&std::mem::take(&mut count).to_be_bytes(), peer);
+        if let Some(before) = datagram.strip_suffix(COUNT) {
+            let sum: u64 = std::mem::take(&mut count) + before.len() as u64;
+            let _ = socket.send_to(&sum.to_be_bytes(), peer);
         } else if let Some(flood) = datagram.strip_prefix(FLOOD).and_then(Flood::parse) {
             let socket = socket.try_clone();
             thread::spawn(move || {
-                socket.map(|socket| flood.send(|datagram| socket.send_to(datagram, peer)))
+                socket.map(|socket| flood.send(&socket, |bytes| socket.send_to(bytes, peer)))
             });
         } else if datagram.first() == Some(&ECHO) {
             let _ = socket.send_to(datagram, peer);
         } else {
-            count += 1;
+            count += length as u64;
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum Subject {
     Plain(Proxy),
     /// `pseudotcp up`, with these options.
     Ours(Proxy, &'static str, &'static [&'static str]),
+    /// Two devices and a program that only carries packets: what a TUN costs by itself.
+    Bare { offload: bool },
     /// Our stack with plain sockets behind it.
     StackDirect,
     /// Our stack with a target in its own memory behind it.
@@ -89,6 +91,8 @@ impl Subject {
             Self::Ours(Proxy::Ours, "ours", &[]),
             Self::Ours(Proxy::Ours, "ours, no offload", &["--no-offload"]),
             Self::Ours(Proxy::Ours, "ours, MTU 9000", &["--no-offload", "--mtu", "9000"]),
+            Self::Bare { offload: true },
+            Self::Bare { offload: false },
             Self::StackDirect,
             Self::StackMemory,
         ];
@@ -107,6 +111,8 @@ impl Subject {
             Self::Plain(Proxy::Ours) => "plain h2",
             Self::Plain(Proxy::Envoy) => "plain h2, Envoy",
             Self::Ours(_, name, _) => name,
+            Self::Bare { offload: true } => "bare TUN",
+            Self::Bare { offload: false } => "bare TUN, no offload",
             Self::StackDirect => "stack, sockets",
             Self::StackMemory => "stack, memory",
             Self::Peer(peer) => &peer.name,
@@ -124,7 +130,7 @@ impl Subject {
         let begun = now();
         let client = self.client(lab, programs, workload)?;
         let started_in = begun.elapsed();
-        if matches!(self, Self::StackDirect | Self::StackMemory | Self::Peer(_)) {
+        if !matches!(self, Self::Direct | Self::Plain(_) | Self::Ours(..)) {
             lab.client.ip(&format!("route add {NETWORK} dev {DEVICE}"))?;
         }
         let arguments = match self {
@@ -136,7 +142,7 @@ impl Subject {
 
     fn proxy(&self, lab: &Lab, programs: &Programs) -> Result<Option<Process>> {
         match self {
-            Self::Direct | Self::StackDirect | Self::StackMemory => Ok(None),
+            Self::Direct | Self::Bare { .. } | Self::StackDirect | Self::StackMemory => Ok(None),
             Self::Plain(Proxy::Ours) | Self::Ours(Proxy::Ours, ..) => {
                 let mut command = lab.proxy.command(&programs.pseudotcp);
                 command.args(["proxy", "--listen", &format!("{PROXY}:{PORT}")]);
@@ -168,6 +174,7 @@ impl Subject {
                 command.args(["--tun", DEVICE, "--route", NETWORK]).args(*options);
                 ready(Process::start("pseudotcp", command)?).map(Some)
             }
+            Self::Bare { offload } => lab.bare_wire(&programs.bench, DEVICE, *offload).map(Some),
             Self::StackDirect => stack(lab, programs, "direct").map(Some),
             Self::StackMemory => stack(lab, programs, workload.memory_transport()).map(Some),
             Self::Peer(peer) => {

@@ -1,5 +1,7 @@
 //! What is done over every way, and which figure of it counts.
 
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,13 +11,21 @@ use crate::load::{FIGURES, Figures};
 use crate::process::Process;
 use crate::subject::{Programs, Proxy, Running, Subject};
 use crate::usage;
+use crate::wire::Distance;
 
 /// One measurement.
 pub(crate) struct Workload {
     /// Its name in the report.
     pub(crate) name: String,
     kind: Kind,
+    /// How far away the proxy is, if farther than the next machine.
+    distance: Option<Distance>,
 }
+
+/// 50 ms there and back.
+const FAR: Distance = Distance { delay: 25, loss: 0, rate: 0 };
+/// How often memory is looked at while a load runs.
+const GLANCE: Duration = Duration::from_millis(20);
 
 enum Kind {
     /// The load program with these arguments; a figure may be put in relation to the client's CPU time.
@@ -39,9 +49,10 @@ impl Workload {
     /// All workloads; `quick` ones show that everything runs, and little more.
     pub(crate) fn all(quick: bool) -> Vec<Self> {
         let seconds = if quick { 0.3 } else { 2.0 };
-        let mut workloads = vec![Self { name: "start".into(), kind: Kind::Start }];
-        for (direction, streams) in
-            ["down", "up"].into_iter().flat_map(|way| [1, 8, 128].map(|streams| (way, streams)))
+        let mut workloads = vec![Self::new("start", Kind::Start)];
+        for (direction, streams) in ["down", "up"]
+            .into_iter()
+            .flat_map(|way| [1, 8, 128, 512].map(|streams| (way, streams)))
         {
             workloads.push(Self::bulk(direction, streams, seconds));
         }
@@ -66,43 +77,72 @@ impl Workload {
                 format!("udp-rate {direction} --size {size} --seconds {}", seconds / 2.0);
             workloads.push(Self::load(format!("UDP {direction} {size} B"), arguments));
         }
+        for direction in ["up", "down"] {
+            let arguments =
+                format!("udp-rate {direction} --size 1200 --batched --seconds {}", seconds / 2.0);
+            workloads.push(Self::load(format!("UDP {direction} 1200 B, batched"), arguments));
+        }
+        workloads.extend(Self::from_afar(quick));
         workloads.extend(Self::of_the_process(quick));
         workloads
+    }
+
+    /// Over a way that takes its time.
+    fn from_afar(quick: bool) -> Vec<Self> {
+        let (megabytes, count, seconds) = if quick { (1, 1, 1.0) } else { (10, 3, 8.0) };
+        let get = format!("get --bytes {megabytes}000000 --count {count}");
+        let lossy = Distance { loss: 100, ..FAR };
+        let narrow = Distance { rate: 20, ..FAR };
+        let ping = format!("ping --seconds {seconds}");
+        [
+            (format!("far GET {megabytes} MB"), get.clone(), FAR),
+            (format!("far GET {megabytes} MB, 1 % lost"), get, lossy),
+            ("far ping, 20 Mbit/s".into(), ping.clone(), narrow),
+            ("far ping beside bulk up, 20 Mbit/s".into(), format!("{ping} --beside up"), narrow),
+        ]
+        .map(|(name, arguments, distance)| Self {
+            distance: Some(distance),
+            ..Self::load(name, arguments)
+        })
+        .into()
     }
 
     /// What only our own process can be asked.
     fn of_the_process(quick: bool) -> Vec<Self> {
         let scale = if quick { 20 } else { 1 };
         let rest = Duration::from_secs(if quick { 1 } else { 30 });
-        let crowd = |kind, flows| Self {
-            name: format!("{flows} idle {kind} flows"),
-            kind: Kind::Crowd { kind, flows, rest },
+        let crowd = |kind, flows| {
+            Self::new(format!("{flows} idle {kind} flows"), Kind::Crowd { kind, flows, rest })
         };
         vec![
             crowd("tcp", 1_000 / scale),
             crowd("tcp", 10_000 / scale),
             crowd("udp", 1_000 / scale),
             crowd("udp", 10_000 / scale),
-            Self { name: "idle".into(), kind: Kind::Idle(Duration::from_secs(20 / scale as u64)) },
+            Self::new("idle", Kind::Idle(Duration::from_secs(20 / scale as u64))),
         ]
     }
 
+    fn new(name: impl Into<String>, kind: Kind) -> Self {
+        Self { name: name.into(), kind, distance: None }
+    }
+
     fn load(name: impl Into<String>, arguments: String) -> Self {
-        Self { name: name.into(), kind: Kind::Load { arguments, per: None } }
+        Self::new(name, Kind::Load { arguments, per: None })
     }
 
     fn bulk(direction: &str, streams: u32, seconds: f64) -> Self {
         let arguments = format!("bulk {direction} --streams {streams} --seconds {seconds}");
         let per = Per { figure: "bytes", unit: 1e9, name: "CPU s/GB" };
         let kind = Kind::Load { arguments, per: Some(per) };
-        Self { name: format!("bulk {direction} × {streams}"), kind }
+        Self::new(format!("bulk {direction} × {streams}"), kind)
     }
 
     fn churn(parallel: u32, seconds: f64) -> Self {
         let arguments = format!("churn --parallel {parallel} --seconds {seconds}");
-        let per = Per { figure: "connections", unit: 1e-6, name: "CPU µs each" };
+        let per = Per { figure: "connections", unit: 1e6, name: "CPU µs each" };
         let kind = Kind::Load { arguments, per: Some(per) };
-        Self { name: format!("connect-request-close × {parallel}"), kind }
+        Self::new(format!("connect-request-close × {parallel}"), kind)
     }
 
     /// Whether one round is enough: it takes long, and varies little.
@@ -115,9 +155,15 @@ impl Workload {
         match (&self.kind, subject) {
             (Kind::Load { arguments, .. }, Subject::StackMemory) => arguments.starts_with("bulk"),
             (Kind::Load { arguments, .. }, Subject::Plain(_)) => !arguments.starts_with("udp"),
+            (_, Subject::Bare { .. } | Subject::StackDirect) if self.distance.is_some() => false,
             (Kind::Load { .. }, _) => true,
             (_, subject) => matches!(subject, Subject::Ours(Proxy::Ours, _, []) | Subject::Peer(_)),
         }
+    }
+
+    /// How far away the proxy is for this, if farther than the next machine.
+    pub(crate) fn distance(&self) -> Option<Distance> {
+        self.distance
     }
 
     /// The transport that a stack in memory needs for this.
@@ -138,7 +184,7 @@ impl Workload {
         match &self.kind {
             Kind::Load { arguments, per } => {
                 let load = || load(lab, programs, running, arguments);
-                with_cpu(running, per.as_ref(), load)
+                with_costs(running, per.as_ref(), load)
             }
             Kind::Crowd { kind, flows, rest } => {
                 let arguments = format!("crowd {kind} --flows {flows}");
@@ -160,19 +206,36 @@ impl Workload {
 }
 
 /// Runs a load, and adds what it cost the client.
-fn with_cpu(
+fn with_costs(
     running: &Running,
     per: Option<&Per>,
     load: impl FnOnce() -> Result<Figures>,
 ) -> Result<Figures> {
     let (Ok(process), Some(per)) = (process(running), per) else { return load() };
     let before = usage::cpu_seconds(process)?;
-    let mut figures = load()?;
+    let (measured, memory) = thread::scope(|scope| {
+        let (running, ended) = channel();
+        let watch = scope.spawn(move || most_memory(process, &ended));
+        let measured = load();
+        drop(running);
+        (measured, watch.join())
+    });
+    let mut figures = measured?;
     let cpu = usage::cpu_seconds(process)? - before;
     let figure = figures.iter().find(|(name, _)| name == per.figure);
     let (_, value) = figure.context("the load gave no such figure")?;
     figures.push((per.name.into(), cpu / (value / per.unit)));
+    figures.push(("MB at most".into(), memory.unwrap_or(f64::NAN)));
     Ok(figures)
+}
+
+/// The most memory that a process has, until the other end of the channel is dropped.
+fn most_memory(process: u32, running: &Receiver<()>) -> f64 {
+    let mut most = 0.0;
+    while running.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+        most = usage::anonymous_megabytes(process).map_or(most, |now| now.max(most));
+    }
+    most
 }
 
 fn process(running: &Running) -> Result<u32> {
@@ -200,7 +263,10 @@ fn crowd(
     start: impl Fn() -> Result<Process>,
 ) -> Result<Figures> {
     let process = process(running)?;
-    let mut figures = Figures::from([("idle MB".into(), usage::anonymous_megabytes(process)?)]);
+    let mut figures = Figures::from([
+        ("idle MB".into(), usage::anonymous_megabytes(process)?),
+        ("idle RSS MB".into(), usage::resident_megabytes(process)?),
+    ]);
     for cycle in ["first", "second"] {
         let load = start()?;
         load.wait_line_for("open", Duration::from_mins(2))?;
@@ -216,6 +282,6 @@ fn crowd(
 
 /// Lets real time pass: what is measured is a span of it.
 fn pause(time: Duration) {
-    let (_keep, never) = std::sync::mpsc::channel::<()>();
+    let (_keep, never) = channel::<()>();
     let _ = never.recv_timeout(time);
 }

@@ -20,7 +20,7 @@ use crate::lab::SERVER;
 use crate::serve::PORT;
 
 use self::connection::Way;
-pub(crate) use self::datagrams::Flood;
+pub(crate) use self::datagrams::{Flood, LARGEST, open};
 
 /// What was measured: names and values, the most telling first.
 pub(crate) type Figures = Vec<(String, f64)>;

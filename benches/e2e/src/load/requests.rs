@@ -39,17 +39,17 @@ pub(crate) struct ChurnOptions {
 pub(super) async fn get(way: &Way, options: &GetOptions) -> Result<Figures> {
     let mut times = Vec::with_capacity(options.count);
     for _ in 0..options.count {
-        times.push(request(way, options.bytes).await?);
+        times.push(request(way, options.bytes).await?.answered);
     }
     Ok(percentiles(times))
 }
 
-/// How many were done each second, and how long each took.
+/// How many were done each second, and how long each took to connect, and in all.
 pub(super) async fn churn(way: &Way, options: &ChurnOptions) -> Result<Figures> {
     let start = now();
     let end = start + Duration::from_secs_f64(options.seconds);
     let workers = (0..options.parallel).map(|_| async {
-        let mut times = Vec::new();
+        let mut times: Vec<Times> = Vec::new();
         while now() < end {
             times.push(request(way, SHORT).await?);
         }
@@ -61,19 +61,28 @@ pub(super) async fn churn(way: &Way, options: &ChurnOptions) -> Result<Figures> 
     let rate = count / start.elapsed().as_secs_f64();
     let mut figures =
         Figures::from([("per s".to_owned(), rate), ("connections".to_owned(), count)]);
-    figures.extend(percentiles(times));
+    figures.extend(percentiles(times.iter().map(|times| times.answered).collect()));
+    let connected = percentiles(times.iter().map(|times| times.connected).collect());
+    figures.extend(connected.into_iter().map(|(name, value)| (format!("connect {name}"), value)));
     Ok(figures)
 }
 
-async fn request(way: &Way, bytes: u64) -> Result<Duration> {
+/// How long the parts of a request took, from its beginning.
+struct Times {
+    connected: Duration,
+    answered: Duration,
+}
+
+async fn request(way: &Way, bytes: u64) -> Result<Times> {
     let mut buffer = vec![0; usize::try_from(bytes)?.min(256 * 1024)];
     let start = now();
     let mut connection = way.connect().await?;
+    let connected = start.elapsed();
     connection.send(Bytes::copy_from_slice(&Wish::Send.request(bytes))).await?;
     connection.receive_exactly(usize::try_from(bytes)?, &mut buffer).await?;
-    let time = start.elapsed();
+    let answered = start.elapsed();
     connection.finish().await?;
     // As a kernel does for a closed socket: proxies count streams that are dropped halfway.
     tokio::spawn(async move { connection.drain(&mut buffer).await });
-    Ok(time)
+    Ok(Times { connected, answered })
 }
