@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use serde_json::Value;
 
 use crate::{setup, shell};
 
@@ -57,7 +58,39 @@ fn micro(options: &Options) -> Result<()> {
     if options.quick {
         cargo.arg("--quick");
     }
-    shell::run(cargo.args(&options.arguments))
+    shell::run(cargo.args(&options.arguments))?;
+    instructions()
+}
+
+/// How many instructions a packet takes in steady state, counted by callgrind where it is installed:
+/// a number that does not depend on how busy the machine is.
+fn instructions() -> Result<()> {
+    let Some(valgrind) = shell::find("valgrind") else {
+        println!("instructions are not counted: no valgrind");
+        return Ok(());
+    };
+    let mut build = shell::cargo();
+    build.args(["bench", "-p", "pseudotcp-benches", "--bench", "steady", "--locked", "--no-run"]);
+    let built = shell::output(build.arg("--message-format=json"))?;
+    let built = built.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut programs = built.filter_map(|news| news["executable"].as_str().map(str::to_owned));
+    let program = programs.next().context("cargo built no bench")?;
+    for direction in ["up", "down"] {
+        let mut command = Command::new(&valgrind);
+        command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--log-fd=1"]);
+        command.args(["--collect-atstart=no", "--toggle-collect=steady::turn"]);
+        let counted = shell::output(command.arg(&program).arg(direction))?;
+        let collected = number_after(&counted, "Collected :").context("callgrind said nothing")?;
+        let packets = number_after(&counted, "allocations for").context("no packets")?;
+        println!("{direction}: {} instructions a packet", collected / packets);
+    }
+    Ok(())
+}
+
+/// The number behind the first occurrence of `label`.
+fn number_after(text: &str, label: &str) -> Option<u64> {
+    let (_, rest) = text.split_once(label)?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 /// The names of all bench targets; without them cargo would also time the unit tests.

@@ -11,6 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::body::Body;
 use crate::checksum::pseudo_header;
 use crate::flow::{FlowKey, Protocol};
+use crate::heads::Heads;
 use crate::ip::Ecn;
 use crate::packet::{Checksum, Kind, Layout, Packet, Transport};
 use crate::scope::Scope;
@@ -67,17 +68,30 @@ impl TcpSegment {
     /// Builds the packet. A payload beyond what one IP packet can hold (at least 65,435 octets
     /// whatever the options) is cut off there.
     pub fn build(&self, payload: impl Into<Body>) -> Packet {
-        self.build_marked(payload, Ecn::NotEct)
+        let head = BytesMut::with_capacity(self.ip_len() + self.header_len());
+        self.assemble(head, payload.into(), Ecn::NotEct)
     }
 
-    /// The same, with this congestion codepoint in the IP header (RFC 3168 §5).
-    pub fn build_marked(&self, payload: impl Into<Body>, ecn: Ecn) -> Packet {
+    /// The same in room that heads share, with this congestion codepoint in the IP header
+    /// (RFC 3168 §5).
+    pub fn build_in(&self, heads: &mut Heads, payload: impl Into<Body>, ecn: Ecn) -> Packet {
+        let head = heads.room(self.ip_len() + self.header_len());
+        self.assemble(head, payload.into(), ecn)
+    }
+
+    fn ip_len(&self) -> usize {
+        if self.flow.is_ipv6() { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN }
+    }
+
+    fn header_len(&self) -> usize {
+        tcp::HEADER_LEN + self.options.encoded_len()
+    }
+
+    fn assemble(&self, mut head: BytesMut, payload: Body, ecn: Ecn) -> Packet {
         let (source, destination) = (self.flow.source(), self.flow.destination());
-        let ip_len = if self.flow.is_ipv6() { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN };
-        let header_len = tcp::HEADER_LEN + self.options.encoded_len();
-        let body = fitting(payload.into(), MAX_LEN - ip_len - header_len);
+        let (ip_len, header_len) = (self.ip_len(), self.header_len());
+        let body = fitting(payload, MAX_LEN - ip_len - header_len);
         let len = header_len + body.octets();
-        let mut head = BytesMut::with_capacity(ip_len + header_len);
         ip::put_header(&mut head, source.ip(), destination.ip(), Protocol::Tcp, len);
         if ecn != Ecn::NotEct {
             ip::set_ecn(&mut head, ecn);

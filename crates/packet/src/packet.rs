@@ -7,6 +7,7 @@ use crate::body::Body;
 use crate::checksum::Sum;
 use crate::flow::{FlowKey, Protocol};
 use crate::fragment::{FragmentInfo, Fragments};
+use crate::heads::Heads;
 use crate::icmp::{self, IcmpHeader};
 use crate::ip::{self, Ip, Version};
 use crate::segment::Segments;
@@ -208,7 +209,12 @@ impl Packet {
     /// The packets that a device without offload has to send in place of this one: every item is
     /// [`Checksum::Complete`] and has no segment size. Their payload are slices of this one's.
     pub fn segments(&self) -> impl Iterator<Item = Self> {
-        Segments::new(self)
+        Segments::new(self, None)
+    }
+
+    /// The same with their heads in room that they share.
+    pub fn segments_in<'a>(&'a self, heads: &'a mut Heads) -> impl Iterator<Item = Self> + 'a {
+        Segments::new(self, Some(heads))
     }
 
     /// The packets to send in place of this one over a link that carries `mtu` octets at a time: its

@@ -3,6 +3,7 @@ use std::ops::Range;
 use bytes::BytesMut;
 
 use crate::body::Body;
+use crate::heads::Heads;
 use crate::ip::Ip;
 use crate::packet::{Checksum, Kind, Packet};
 use crate::{ip, ipv4, tcp, udp};
@@ -10,6 +11,8 @@ use crate::{ip, ipv4, tcp, udp};
 /// Cuts a super-segment into the packets of the wire, and completes checksums.
 pub(crate) struct Segments<'a> {
     packet: &'a Packet,
+    /// Where heads are built; without it each has memory of its own.
+    heads: Option<&'a mut Heads>,
     /// Payload octets of each piece.
     size: usize,
     offset: usize,
@@ -18,9 +21,9 @@ pub(crate) struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
-    pub(crate) fn new(packet: &'a Packet) -> Self {
+    pub(crate) fn new(packet: &'a Packet, heads: Option<&'a mut Heads>) -> Self {
         let size = packet.segment_size().map_or(usize::MAX, |size| usize::from(size.get()));
-        Self { packet, size, offset: 0, index: 0, finished: false }
+        Self { packet, heads, size, offset: 0, index: 0, finished: false }
     }
 }
 
@@ -37,7 +40,7 @@ impl Iterator for Segments<'_> {
         self.finished = piece.last;
         self.offset = end;
         self.index = self.index.wrapping_add(1);
-        Some(piece.cut(self.packet))
+        Some(piece.cut(self.packet, self.heads.as_deref_mut()))
     }
 }
 
@@ -50,13 +53,15 @@ struct Piece {
 }
 
 impl Piece {
-    fn cut(self, packet: &Packet) -> Packet {
+    fn cut(self, packet: &Packet, heads: Option<&mut Heads>) -> Packet {
         if packet.checksum() == Checksum::Complete && packet.segment_size().is_none() {
             return packet.clone();
         }
-        let mut head = BytesMut::from(packet.head().as_ref());
+        let len = packet.head().len();
+        let mut head = heads.map_or_else(|| BytesMut::with_capacity(len), |heads| heads.room(len));
+        head.extend_from_slice(packet.head());
         let body = packet.slices().slice(self.octets.clone());
-        ip::set_total_len(&mut head, packet.head().len() + body.octets());
+        ip::set_total_len(&mut head, len + body.octets());
         if packet.segment_size().is_some() {
             self.cut_headers(&mut head, packet);
         }

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use pseudotcp_packet::Packet;
+use pseudotcp_packet::{Heads, Packet};
 
 use crate::clock::Time;
 use crate::{Config, Event, Stats};
@@ -26,6 +26,8 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Outbox {
     pub(crate) events: VecDeque<Event>,
     pub(crate) replies: VecDeque<Packet>,
+    /// Of all segments that flows build.
+    pub(crate) heads: Heads,
 }
 
 impl Context<'_> {

@@ -46,6 +46,7 @@ mod device;
 mod linux;
 mod offload;
 pub mod pcapng;
+mod pool;
 mod port;
 
 #[cfg(target_os = "linux")]

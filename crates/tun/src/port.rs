@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Sink, Stream};
-use pseudotcp_packet::{Checksum, Packet};
+use pseudotcp_packet::{Checksum, Heads, Packet};
 use smallvec::SmallVec;
 use tokio::time::Sleep;
 
 use crate::device::Device;
 use crate::offload::{HEADER_LEN, Offload, VirtioHeader};
+use crate::pool::Pool;
 
 /// A packet port on a descriptor that carries one packet a system call.
 ///
@@ -36,7 +37,12 @@ pub struct TunPort {
     name: Option<String>,
     mtu: u32,
     buffer: BytesMut,
+    /// What large packets leave in, and what the others are copied to.
+    large: Pool,
+    small: [Pool; SMALL_CLASSES],
     waiting: Option<Waiting>,
+    /// Of packets that are cut here.
+    heads: Heads,
     counters: Counters,
 }
 
@@ -58,9 +64,14 @@ struct Waiting {
 /// Room for the largest packet, which is more than a 16-bit length: an IPv6 header and its payload.
 const BUFFER_LEN: usize = 40 + 65_535;
 
-/// Packets above this size leave in the buffer they were read into. Smaller ones are copied, so that
-/// none of them keeps a buffer of more than four times its size alive.
-const SHARE_ABOVE: usize = BUFFER_LEN / 4;
+/// Packets of up to 16 KiB are copied into a buffer of 64, 128, … octets, at most twice as large as
+/// they. Larger ones leave in the buffer they were read into, at most four times as large.
+const SMALLEST: usize = 64;
+const SMALL_CLASSES: usize = 9;
+
+/// How many buffers of a size serve again: as many as a batch has packets, or 1 MiB.
+const LARGE_KEPT: usize = 16;
+const SMALL_KEPT: usize = 64;
 
 /// Packets skipped in one poll before others get their turn.
 const MAX_SKIPPED: usize = 64;
@@ -84,7 +95,10 @@ impl TunPort {
             name,
             mtu,
             buffer: BytesMut::new(),
+            large: Pool::new(BUFFER_LEN, LARGE_KEPT),
+            small: std::array::from_fn(|class| Pool::new(SMALLEST << class, SMALL_KEPT)),
             waiting: None,
+            heads: Heads::default(),
             counters: Counters::default(),
         })
     }
@@ -137,14 +151,15 @@ impl TunPort {
 
     /// What was read last, in memory that is at most four times as large, and how large that is.
     fn take_read(&mut self) -> (Bytes, usize) {
-        if self.buffer.len() > SHARE_ABOVE {
-            let capacity = self.buffer.capacity();
-            return (self.buffer.split().freeze(), capacity);
-        }
-        let bytes = Bytes::copy_from_slice(&self.buffer);
+        let Some(pool) = self.small.iter_mut().find(|pool| pool.size() >= self.buffer.len()) else {
+            let next = self.large.take();
+            let read = std::mem::replace(&mut self.buffer, next);
+            return (self.large.lend(read), self.large.size());
+        };
+        let mut copy = pool.take();
+        copy.extend_from_slice(&self.buffer);
         self.buffer.clear();
-        let len = bytes.len();
-        (bytes, len)
+        (pool.lend(copy), pool.size())
     }
 
     /// Writes what waits, until the slot is empty.
@@ -178,7 +193,7 @@ impl TunPort {
         Ok(())
     }
 
-    fn write_segments(&self, waiting: &mut Waiting) -> io::Result<()> {
+    fn write_segments(&mut self, waiting: &mut Waiting) -> io::Result<()> {
         let header = self.offload.map(|offload| VirtioHeader::of(&waiting.packet, offload));
         match header {
             Some(Some(header)) => self.write_one(&header.encode(), &waiting.packet),
@@ -188,12 +203,17 @@ impl TunPort {
     }
 
     /// Cuts the packet in software and writes its segments one by one.
-    fn write_cut(&self, header: &[u8], waiting: &mut Waiting) -> io::Result<()> {
-        for segment in waiting.packet.segments().skip(waiting.segments_written) {
+    fn write_cut(&mut self, header: &[u8], waiting: &mut Waiting) -> io::Result<()> {
+        let mut heads = std::mem::take(&mut self.heads);
+        let mut written = waiting.packet.segments_in(&mut heads).skip(waiting.segments_written);
+        let result = written.try_for_each(|segment| {
             self.write_one(header, &segment)?;
             waiting.segments_written += 1;
-        }
-        Ok(())
+            Ok(())
+        });
+        drop(written);
+        self.heads = heads;
+        result
     }
 
     fn write_one(&self, header: &[u8], packet: &Packet) -> io::Result<()> {

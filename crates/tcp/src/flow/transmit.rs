@@ -55,7 +55,7 @@ impl Flow {
         self.receiver.ack_sent();
         let flags = TcpFlags::SYN | self.ecn.syn_ack_flags();
         let header = Header { seq, flags, window, options };
-        Some(self.build(&header, Body::default(), None, Ecn::NotEct))
+        Some(self.build(cx, &header, Body::default(), None, Ecn::NotEct))
     }
 
     /// What counts as a duplicate must carry nothing else.
@@ -81,7 +81,7 @@ impl Flow {
         let window = self.offer(cx);
         self.receiver.bare_ack_sent();
         let header = Header { seq, flags: self.ecn.ack_flags(), window, options };
-        self.build(&header, Body::default(), None, Ecn::NotEct)
+        self.build(cx, &header, Body::default(), None, Ecn::NotEct)
     }
 
     fn data(&mut self, cx: &mut Context<'_>) -> Option<Packet> {
@@ -110,7 +110,7 @@ impl Flow {
         let size = u16::try_from(self.sender.mss()).ok().and_then(NonZeroU16::new);
         let size = size.filter(|size| body.octets() > usize::from(size.get()));
         let ecn = self.codepoint(fresh);
-        Some(self.build(&Header { seq, flags, window, options }, body, size, ecn))
+        Some(self.build(cx, &Header { seq, flags, window, options }, body, size, ecn))
     }
 
     fn offer(&mut self, cx: &Context<'_>) -> u16 {
@@ -135,6 +135,7 @@ impl Flow {
 
     fn build(
         &self,
+        cx: &mut Context<'_>,
         header: &Header,
         body: Body,
         segment_size: Option<NonZeroU16>,
@@ -149,7 +150,7 @@ impl Flow {
             options: header.options,
             segment_size,
         }
-        .build_marked(body, ecn)
+        .build_in(&mut cx.outbox.heads, body, ecn)
     }
 }
 
