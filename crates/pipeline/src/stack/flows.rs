@@ -1,5 +1,7 @@
 //! Which flows have something to do: wakers that queue a flow once, and wake the stack once.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
@@ -74,5 +76,16 @@ impl ArcWake for FlowWaker {
         if flow.schedule() {
             flow.list.task.wake();
         }
+    }
+}
+
+/// Flows for which a table keeps room in any case.
+const FEW: usize = 1_024;
+
+/// Gives room back that a crowd has left in a table of flows: at most an eighth of it may be in use,
+/// so that what moving costs is spread over the flows that have ended.
+pub(super) fn shrink<K: Eq + Hash, V>(flows: &mut HashMap<K, V>) {
+    if flows.capacity() > FEW && flows.len() < flows.capacity() / 8 {
+        flows.shrink_to(flows.len() * 2);
     }
 }

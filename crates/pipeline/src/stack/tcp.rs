@@ -13,7 +13,7 @@ use pseudotcp_masque::{AbortCode, ByteTunnel, MAX_CHUNK, OpenError};
 use pseudotcp_packet::FlowKey;
 use pseudotcp_tcp::{CloseCause, Engine, Event, FlowId, Refusal};
 
-use super::flows::{FlowWaker, Token};
+use super::flows::{FlowWaker, Token, shrink};
 use super::open::{Opened, request};
 use super::{QUANTUM, Shared, answer};
 
@@ -181,7 +181,9 @@ impl TcpSide {
 
     /// Forgets a flow, and tells its open or its tunnel how it ended.
     fn close(&mut self, id: FlowId, cause: CloseCause) {
-        match self.flows.remove(&id).map(|flow| flow.stage) {
+        let removed = self.flows.remove(&id);
+        shrink(&mut self.flows);
+        match removed.map(|flow| flow.stage) {
             Some(Stage::Opening { open, .. }) => open.abort(),
             Some(Stage::Open(mut open)) => match cause {
                 CloseCause::Clean => {}

@@ -13,7 +13,7 @@ use pseudotcp_masque::{DatagramTunnel, OpenError, TunnelError};
 use pseudotcp_packet::{FlowKey, Packet, Transport, Unreachable};
 use pseudotcp_udp::{Demux, Event, FlowId};
 
-use super::flows::{FlowWaker, Token};
+use super::flows::{FlowWaker, Token, shrink};
 use super::open::{Opened, request};
 use super::{QUANTUM, Shared, answer};
 use crate::clock;
@@ -144,7 +144,9 @@ impl UdpSide {
     }
 
     fn forget(&mut self, id: FlowId) {
-        if let Some(Flow { stage: Stage::Opening(open), .. }) = self.flows.remove(&id) {
+        let removed = self.flows.remove(&id);
+        shrink(&mut self.flows);
+        if let Some(Flow { stage: Stage::Opening(open), .. }) = removed {
             open.abort();
         }
     }
