@@ -28,7 +28,7 @@ use self::data_path::DataPath;
 use self::rulebook::RuleBook;
 use crate::clock;
 use crate::output::{self, plural};
-use crate::setup::linux::{HostSetup, Wanted};
+use crate::setup::linux::{HostSetup, Wanted, Watch};
 use crate::signals::Signals;
 
 /// How long the first connection to the proxy may take.
@@ -79,10 +79,12 @@ async fn run_until_stopped(
         () = signals.stop() => return Ok(()),
     };
     // Short, and not to be cut off: what is set must be known to be taken back.
+    let client = reached.client.clone();
     let mut data_path = open(args, rules, reached, setup).await?;
+    let watch = Watch::new().context("watching the kernel's routes")?;
     tokio::select! {
         outcome = data_path.run(signals, args.logging.json_log) => outcome,
-        never = setup.keep_dns() => match never {},
+        never = setup.keep(watch, || client.network_changed()) => match never {},
     }
 }
 
@@ -119,7 +121,7 @@ async fn open(
         let fake = dns::networks(&args.dns, device::has_ipv6(&args.device));
         let dns: Vec<IpNet> = servers.iter().copied().map(IpNet::from).chain(fake).collect();
         let networks = [&args.routes[..], &dns].concat();
-        setup.apply(&Wanted { tun, networks, mark: args.mark, ways }).await?;
+        setup.apply(Wanted { tun, networks, mark: args.mark, ways }).await?;
         set_dns(setup, tun, servers).await?;
     }
     let name = name.as_deref().unwrap_or("the descriptor");

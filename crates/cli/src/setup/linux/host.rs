@@ -2,15 +2,17 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::dns::{self, HostDns};
 use super::journal::{Entry, Journal};
-use super::plan::{Step, Via, Wanted, steps};
-use super::{Netlink, Way};
+use super::plan::{Step, Via, Wanted, pins, steps, way_beside};
+use super::{Netlink, Watch, Way};
 
 /// When it is first looked whether the machine's DNS still leads to us; other programs that manage it
 /// have had their turn by then.
@@ -24,6 +26,10 @@ pub(crate) struct HostSetup {
     netlink: Netlink,
     journal: Journal,
     dns: Option<HostDns>,
+    wanted: Option<Wanted>,
+    /// The proxy's addresses that are not this machine's own, and what keeps the way to them.
+    addresses: Vec<IpAddr>,
+    pins: Vec<Step>,
 }
 
 impl HostSetup {
@@ -31,7 +37,8 @@ impl HostSetup {
     pub(crate) fn new() -> Result<Self> {
         let netlink = Netlink::connect().context("opening a netlink socket")?;
         let journal = Journal::open().context("reading what a killed run has left")?;
-        Ok(Self { netlink, journal, dns: None })
+        let (addresses, pins) = (Vec::new(), Vec::new());
+        Ok(Self { netlink, journal, dns: None, wanted: None, addresses, pins })
     }
 
     /// Whether nothing is set.
@@ -72,12 +79,12 @@ impl HostSetup {
     }
 
     /// Sets what is wanted. What was set before an error still has to be taken back.
-    pub(crate) async fn apply(&mut self, wanted: &Wanted) -> Result<()> {
-        for step in steps(wanted) {
+    pub(crate) async fn apply(&mut self, wanted: Wanted) -> Result<()> {
+        for step in steps(&wanted) {
             match self.netlink.set(&step).await {
                 Ok(()) => self.journal.add(Entry::Step(step)),
                 Err(error)
-                    if error.kind() == io::ErrorKind::AlreadyExists && !enters(&step, wanted) =>
+                    if error.kind() == io::ErrorKind::AlreadyExists && !enters(&step, &wanted) =>
                 {
                     let is_ours = self.journal.has(&step);
                     debug!(%step, is_ours, "is there already");
@@ -85,6 +92,10 @@ impl HostSetup {
                 Err(error) => return Err(error).with_context(|| format!("setting {step}")),
             }
         }
+        let foreign = wanted.ways.iter().filter(|way| !way.is_local);
+        self.addresses = foreign.map(|way| way.address).collect();
+        self.pins = pins(&wanted);
+        self.wanted = Some(wanted);
         Ok(())
     }
 
@@ -95,20 +106,85 @@ impl HostSetup {
         Ok(())
     }
 
-    /// Sees to it that the machine's DNS stays as it was set; without end.
-    pub(crate) async fn keep_dns(&mut self) -> Infallible {
-        let Some(dns) = &self.dns else { return std::future::pending().await };
+    /// Sees to it that everything stays as it was set, whatever others do; without end. `moved` is
+    /// called when the way to the proxy is another one, or was lost for a moment.
+    pub(crate) async fn keep(&mut self, mut watch: Watch, moved: impl Fn()) -> Infallible {
         let mut pause = FIRST_LOOK;
+        let mut look = pin!(sleep(pause));
         loop {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            match dns.renew(&mut self.journal).await {
-                Ok(false) => {}
-                Ok(true) => {
-                    warn!("somebody changed this machine's DNS; it was set again");
-                    pause = FIRST_LOOK;
+            tokio::select! {
+                () = &mut look => {
+                    pause = self.renew_dns(pause).await;
+                    look.set(sleep(pause));
                 }
-                Err(error) => warn!("this machine's DNS cannot be set again: {error:#}"),
+                changed = watch.changed() => match changed.and(self.follow().await) {
+                    Ok(true) => moved(),
+                    Ok(false) => {}
+                    Err(error) => {
+                        warn!(%error, "cannot follow the kernel's routes");
+                        sleep(LONGEST_PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at the machine's DNS; returns the pause until the next look.
+    async fn renew_dns(&mut self, pause: Duration) -> Duration {
+        let Some(dns) = &self.dns else { return LONGEST_PAUSE };
+        match dns.renew(&mut self.journal).await {
+            Ok(false) => {}
+            Ok(true) => {
+                warn!("somebody changed this machine's DNS; it was set again");
+                return FIRST_LOOK;
+            }
+            Err(error) => warn!("this machine's DNS cannot be set again: {error:#}"),
+        }
+        (pause * 2).min(LONGEST_PAUSE)
+    }
+
+    /// Pins the ways to the proxy anew, after routes have changed: the kernel forgets a route with its
+    /// link, and another network has another gateway. Tells whether any way has changed, or was lost
+    /// for a moment.
+    async fn follow(&mut self) -> io::Result<bool> {
+        let Some(before) = &self.wanted else { return Ok(false) };
+        let known = self.netlink.routes().await?;
+        let way = |address: &IpAddr| way_beside(&known, before.tun, &self.pins, *address);
+        let ways = self.addresses.iter().filter_map(way).collect();
+        let now = Wanted { ways, ..before.clone() };
+        let changed = now.ways != before.ways;
+        let mut pinned = false;
+        for pin in pins(&now) {
+            pinned |= self.pin_anew(pin).await;
+        }
+        self.wanted = Some(now);
+        Ok(changed || pinned)
+    }
+
+    /// Tells whether the pin was missing. One without a successor stays: it may still lead somewhere,
+    /// and without it packets would enter the TUN.
+    async fn pin_anew(&mut self, pin: Step) -> bool {
+        if let Some(at) = self.pins.iter().position(|other| replaces(&pin, other)) {
+            let other = self.pins.swap_remove(at);
+            if let Err(error) = self.netlink.unset(&other).await {
+                debug!(pin = %other, %error, "cannot take back");
+            }
+        }
+        match self.netlink.set(&pin).await {
+            Ok(()) => {
+                if !self.journal.has(&pin) {
+                    self.journal.add(Entry::Step(pin.clone()));
+                }
+                if !self.pins.contains(&pin) {
+                    self.pins.push(pin);
+                }
+                true
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::AlreadyExists {
+                    debug!(%pin, %error, "cannot pin");
+                }
+                false
             }
         }
     }
@@ -144,6 +220,12 @@ impl HostSetup {
 /// Whether a step leads into the TUN: such a route by another interface must not be mistaken for it.
 fn enters(step: &Step, wanted: &Wanted) -> bool {
     matches!(step, Step::Route(route) if route.via == Via::Link(wanted.tun, None))
+}
+
+/// Whether a pin leads to the same address as another one, in another way.
+fn replaces(pin: &Step, other: &Step) -> bool {
+    matches!((pin, other), (Step::Route(pin), Step::Route(other))
+        if pin.network == other.network && pin != other)
 }
 
 /// As a person would name it.

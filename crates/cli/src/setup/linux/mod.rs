@@ -10,8 +10,10 @@ mod journal;
 mod netlink;
 mod owners;
 mod plan;
+mod watch;
 
 pub(crate) use self::host::HostSetup;
 pub(crate) use self::netlink::Netlink;
 pub(crate) use self::owners::SockDiag;
 pub(crate) use self::plan::{Wanted, Way};
+pub(crate) use self::watch::Watch;

@@ -14,7 +14,7 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMe
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use super::Way;
-use super::plan::{Applies, MAIN_TABLE, Route, Rule, Step, Via};
+use super::plan::{Applies, Known, MAIN_TABLE, Route, Rule, Step, Via};
 
 /// The metric of routes that count where there is no other: above what anything else chooses.
 const LAST_RESORT: u32 = u32::MAX - 1;
@@ -84,6 +84,20 @@ impl Netlink {
         }
     }
 
+    /// The unicast routes of the main table.
+    pub(crate) async fn routes(&self) -> io::Result<Vec<Known>> {
+        let v4 = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();
+        let mut routes = Vec::new();
+        for family in [v4, v6] {
+            let mut messages = Box::pin(self.0.route().get(family).execute());
+            while let Some(message) = messages.try_next().await.map_err(error)? {
+                routes.extend(read_route(&message));
+            }
+        }
+        Ok(routes)
+    }
+
     /// The way that packets to an address take, with this mark where one is given.
     pub(crate) async fn way(&self, address: IpAddr, mark: Option<u32>) -> io::Result<Way> {
         let host = Route { network: address.into(), table: 0, via: Via::Link(0, None) };
@@ -97,16 +111,52 @@ impl Netlink {
 }
 
 fn read_way(address: IpAddr, message: &RouteMessage) -> Option<Way> {
+    let (link, gateway) = read_hop(message)?;
+    Some(Way { address, link, gateway, is_local: message.header.kind == RouteType::Local })
+}
+
+fn read_route(message: &RouteMessage) -> Option<Known> {
+    let header = &message.header;
+    if header.kind != RouteType::Unicast || u32::from(header.table) != MAIN_TABLE {
+        return None;
+    }
+    let (link, gateway) = read_hop(message)?;
+    let any: IpAddr = match header.address_family {
+        AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+        AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
+    let (mut destination, mut metric) = (any, 0);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => destination = read_address(address)?,
+            RouteAttribute::Priority(priority) => metric = *priority,
+            _ => {}
+        }
+    }
+    let network = IpNet::new(destination, header.destination_prefix_length).ok()?;
+    Some(Known { network, link, gateway, metric })
+}
+
+/// The interface that packets leave by, and the gateway that they go to.
+fn read_hop(message: &RouteMessage) -> Option<(u32, Option<IpAddr>)> {
     let link = message.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Oif(link) => Some(*link),
         _ => None,
     })?;
     let gateway = message.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(v4)) => Some(IpAddr::V4(*v4)),
-        RouteAttribute::Gateway(RouteAddress::Inet6(v6)) => Some(IpAddr::V6(*v6)),
+        RouteAttribute::Gateway(address) => read_address(address),
         _ => None,
     });
-    Some(Way { address, link, gateway, is_local: message.header.kind == RouteType::Local })
+    Some((link, gateway))
+}
+
+fn read_address(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    }
 }
 
 fn route_message(route: &Route) -> RouteMessage {

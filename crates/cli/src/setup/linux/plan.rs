@@ -47,6 +47,32 @@ pub(crate) struct Way {
     pub(crate) is_local: bool,
 }
 
+/// A route that the kernel has in its main table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) network: IpNet,
+    pub(crate) link: u32,
+    pub(crate) gateway: Option<IpAddr>,
+    /// Of several routes to a network, that with the least counts.
+    pub(crate) metric: u32,
+}
+
+impl Known {
+    /// The step that sets such a route.
+    pub(crate) fn step(&self) -> Step {
+        let via = Via::Link(self.link, self.gateway);
+        Step::Route(Route { network: self.network, table: MAIN_TABLE, via })
+    }
+}
+
+/// The way that packets to `address` would take without the TUN and these `pins`.
+pub(crate) fn way_beside(known: &[Known], tun: u32, pins: &[Step], address: IpAddr) -> Option<Way> {
+    let others = known.iter().filter(|route| route.link != tun && !pins.contains(&route.step()));
+    let leading = others.filter(|route| route.network.contains(&address));
+    let best = leading.max_by_key(|route| (route.network.prefix_len(), !route.metric))?;
+    Some(Way { address, link: best.link, gateway: best.gateway, is_local: false })
+}
+
 /// One thing to set, and later to take back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Step {
@@ -124,16 +150,22 @@ fn rules(wanted: &Wanted, mark: u32, is_ipv6: bool) -> Vec<Rule> {
 }
 
 fn by_address(wanted: &Wanted) -> Vec<Step> {
+    // Two halves win over a default route that is there, and leave it untouched.
+    let networks: Vec<IpNet> = wanted.networks.iter().flat_map(|net| halves(*net)).collect();
+    pins(wanted).into_iter().chain(into_tun(wanted, &networks, MAIN_TABLE)).collect()
+}
+
+/// What keeps packets to the proxy on their way where a network covers its address; nothing where
+/// marks do that.
+pub(crate) fn pins(wanted: &Wanted) -> Vec<Step> {
     let covered = wanted.ways.iter().filter(|way| {
         !way.is_local && wanted.networks.iter().any(|network| network.contains(&way.address))
     });
-    let pins = covered.map(|way| {
+    let pin = |way: &Way| {
         let (network, via) = (IpNet::from(way.address), Via::Link(way.link, way.gateway));
         Step::Route(Route { network, table: MAIN_TABLE, via })
-    });
-    // Two halves win over a default route that is there, and leave it untouched.
-    let networks: Vec<IpNet> = wanted.networks.iter().flat_map(|net| halves(*net)).collect();
-    pins.chain(into_tun(wanted, &networks, MAIN_TABLE)).collect()
+    };
+    covered.filter(|_| wanted.mark.is_none()).map(pin).collect()
 }
 
 /// The routes into the TUN, and those that count without it.
@@ -255,6 +287,32 @@ mod tests {
             "v6=true 999 Unmarked(999)",
         ];
         assert_eq!(rule_lines(&steps), expected);
+    }
+
+    #[test]
+    fn the_way_beside_the_tun_is_the_longest_route_of_others() {
+        let gateway = Some("192.0.2.254".parse().unwrap());
+        let route = |network: &str, link, metric| {
+            let network = network.parse().unwrap();
+            Known { network, link, gateway, metric }
+        };
+        let pin = route("198.51.100.1/32", ETH, 0);
+        let known = [
+            route("0.0.0.0/0", 3, 600),
+            route("0.0.0.0/0", ETH, 100),
+            route("0.0.0.0/0", 4, 200),
+            route("192.0.2.0/24", 3, 600),
+            route("128.0.0.0/1", TUN, 0),
+            pin,
+        ];
+        let pins = [pin.step()];
+        let link = |address: &str| {
+            way_beside(&known, TUN, &pins, address.parse().unwrap()).map(|way| way.link)
+        };
+        assert_eq!(link("198.51.100.1"), Some(ETH));
+        assert_eq!(link("192.0.2.1"), Some(3));
+        assert_eq!(link("2001:db8::1"), None);
+        assert_eq!(way_beside(&known[4..], TUN, &pins, "198.51.100.1".parse().unwrap()), None);
     }
 
     #[test]

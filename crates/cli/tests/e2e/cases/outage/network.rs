@@ -1,4 +1,4 @@
-//! The client's link is away for a moment, or the proxy moves to another address.
+//! The client's link goes down and comes back, or the proxy moves to another address.
 
 use crate::support::clock::timed;
 use crate::support::lab::{Lab, PROXY};
@@ -6,6 +6,9 @@ use crate::support::need;
 use crate::support::process::Process;
 use crate::support::proxy::{self, Kind, PORT};
 use crate::support::{client, flow};
+
+/// The proxy's address behind its own gateway.
+const BEHIND: &str = "198.51.100.1";
 
 /// Another address of the proxy.
 const ELSEWHERE: &str = "192.0.2.77";
@@ -15,6 +18,30 @@ const NAME: &str = "proxy.example";
 
 /// Flows that are open while something happens.
 const FLOWS: usize = 20;
+
+/// Everything is led into the TUN, the proxy is behind a gateway, and the kernel forgets the way to
+/// it with the link.
+#[test]
+fn traffic_flows_again_after_the_link_was_down() {
+    if !need::met(&[]) {
+        return;
+    }
+    let lab = Lab::new();
+    lab.serve_echo();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let default_route = || lab.client.ip("route replace default via 192.0.2.1");
+    default_route();
+    let url = format!("https://{BEHIND}:{PORT}");
+    let client = client::start_through(&lab, &[&url], &["--route", "0.0.0.0/0"]);
+    client.wait_line("ready");
+    let mut flows = flow::many(&lab, FLOWS);
+    lab.client.ip("link set outside down");
+    let ((), noticed) = timed(|| flows.iter_mut().for_each(flow::is_reset));
+    lab.client.ip("link set outside up");
+    default_route();
+    let back = flow::works(&lab);
+    println!("the flows heard after {noticed:?}, and {back:?} after the link's return one worked");
+}
 
 /// A link that is away for a moment costs no flow.
 #[test]
