@@ -89,9 +89,9 @@ pub(crate) fn restore(former: &Former) -> Result<()> {
 /// is there.
 pub(crate) fn servers_without_us(journal: &Journal) -> Vec<IpAddr> {
     let file = ResolvConf::of_the_system();
-    let text = match journal.former_dns() {
-        Some(former) => former.text(),
-        None => file.read(),
+    let text = match (journal.former_dns(), file.former()) {
+        (Some(former), Ok(None)) => former.text(),
+        _ => file.read(),
     };
     let servers = resolv_conf::servers(&text);
     if servers.iter().any(resolv_conf::is_stub) {
