@@ -71,7 +71,7 @@ impl Client {
 
     /// The counters.
     pub fn stats(&self) -> Stats {
-        self.pool.counters.read()
+        self.pool.stats()
     }
 }
 

@@ -63,6 +63,11 @@ pub struct Stats {
     pub bytes_sent: u64,
     /// Datagrams dropped because they waited too long, or too many waited.
     pub datagrams_dropped: u64,
+    /// Flows reset because nobody read them while others had no room left.
+    pub flows_given_up: u64,
+    /// Bytes that the proxies may send just now without anybody reading them: the sum of the windows
+    /// of all connections.
+    pub window_bytes: u64,
 }
 
 impl std::iter::Sum for Stats {
@@ -77,6 +82,8 @@ impl std::iter::Sum for Stats {
             bytes_received: a.bytes_received + b.bytes_received,
             bytes_sent: a.bytes_sent + b.bytes_sent,
             datagrams_dropped: a.datagrams_dropped + b.datagrams_dropped,
+            flows_given_up: a.flows_given_up + b.flows_given_up,
+            window_bytes: a.window_bytes + b.window_bytes,
         })
     }
 }
@@ -93,10 +100,12 @@ pub(crate) struct Counters {
     pub(crate) bytes_received: AtomicU64,
     pub(crate) bytes_sent: AtomicU64,
     pub(crate) datagrams_dropped: AtomicU64,
+    pub(crate) flows_given_up: AtomicU64,
 }
 
 impl Counters {
-    pub(crate) fn read(&self) -> Stats {
+    /// All of them, beside the windows, which others count.
+    pub(crate) fn read(&self, window_bytes: u64) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             connections_opened: read(&self.connections_opened),
@@ -108,6 +117,8 @@ impl Counters {
             bytes_received: read(&self.bytes_received),
             bytes_sent: read(&self.bytes_sent),
             datagrams_dropped: read(&self.datagrams_dropped),
+            flows_given_up: read(&self.flows_given_up),
+            window_bytes,
         }
     }
 }

@@ -13,6 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::link::{Drain, Link, Phase};
 use super::liveness::Liveness;
 use super::meter::{Meter, Metered};
+use super::pinger::Pinger;
+use super::relief::Relief;
+use super::windows::Windows;
 
 /// A connection's stream, as HTTP/2 sees it.
 pub(crate) type Wire<T> = Corked<Metered<T>>;
@@ -50,7 +53,10 @@ where
     /// closing by itself, so it is let go when nobody will open another flow.
     probe: Option<SendRequest<Bytes>>,
     meter: Arc<Meter>,
+    pinger: Pinger,
     liveness: Liveness,
+    windows: Windows,
+    relief: Relief,
     link: Arc<Link>,
     batch: Vec<Arc<dyn Drain>>,
 }
@@ -60,15 +66,26 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     pub(crate) fn new(
-        connection: h2::client::Connection<Wire<T>, Bytes>,
+        mut connection: h2::client::Connection<Wire<T>, Bytes>,
         cork: CorkHandle<Metered<T>>,
         probe: SendRequest<Bytes>,
         meter: Arc<Meter>,
-        liveness: Liveness,
+        (liveness, windows): (Liveness, Windows),
         link: Arc<Link>,
     ) -> Self {
-        let (connection, probe) = (Some(connection), Some(probe));
-        Self { connection, cork, probe, meter, liveness, link, batch: Vec::new() }
+        link.set_window(windows.connection());
+        Self {
+            pinger: Pinger::new(connection.ping_pong()),
+            connection: Some(connection),
+            cork,
+            probe: Some(probe),
+            meter,
+            liveness,
+            windows,
+            relief: Relief::default(),
+            link,
+            batch: Vec::new(),
+        }
     }
 
     fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
@@ -99,6 +116,20 @@ where
         }
     }
 
+    /// Sees to it that no window holds flows up that are read.
+    fn adapt_windows(&mut self, cx: &mut Context<'_>) {
+        let Some(connection) = &mut self.connection else { return };
+        if self.link.wants_large_windows() {
+            self.windows.enlarge();
+        }
+        self.windows.measure(cx, &self.link.gauge, &mut self.pinger);
+        self.relief.poll(cx, &self.link, &mut self.windows);
+        if self.windows.tell(connection) {
+            self.link.set_window(self.windows.connection());
+            cx.waker().wake_by_ref();
+        }
+    }
+
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         if self.link.is_condemned() {
             return Poll::Ready(Ending::Condemned);
@@ -109,13 +140,15 @@ where
         if let Poll::Ready(ending) = self.poll_connection(cx) {
             return Poll::Ready(ending);
         }
+        self.adapt_windows(cx);
         if let Poll::Ready(Err(error)) = self.cork.poll_drain(cx) {
             return Poll::Ready(Ending::Write(error));
         }
         if self.link.take_probe() {
-            self.liveness.probe(cx, &self.meter);
+            self.liveness.probe(cx, &self.meter, &mut self.pinger);
         }
-        let dead = self.liveness.poll_dead(cx, self.link.active() > 0, &self.meter);
+        let active = self.link.active() > 0;
+        let dead = self.liveness.poll_dead(cx, active, &self.meter, &mut self.pinger);
         self.link.doubt(self.liveness.is_doubting());
         dead.map(|()| Ending::Dead)
     }

@@ -1,15 +1,17 @@
 //! The receiving half of a flow: drained by the connection's driver, emptied by the flow's owner.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use pseudotcp_masque::TunnelError;
 use pseudotcp_masque::capsule::CapsuleError;
+use tokio::time::Instant;
 
 use super::link::{Drain, Link};
+use super::windows::Share;
 
 /// Why a flow ended other than cleanly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub(crate) trait Queue: Send + 'static {
 /// One flow's receiving half. What a queue holds and has not released counts as held on the link.
 pub(crate) struct Inbound<Q> {
     link: Arc<Link>,
+    /// The number of the stream.
+    stream: u32,
     /// Whether the stream is on the driver's list.
     listed: AtomicBool,
     state: Mutex<State<Q>>,
@@ -78,6 +82,10 @@ struct State<Q> {
     /// Taken out when the flow is closed: HTTP/2's own state holds a waker that holds this.
     recv: Option<RecvStream>,
     queue: Q,
+    /// Bytes in the queue that have not been released, and since when the owner has taken none.
+    held: usize,
+    stalled: Option<Instant>,
+    share: Share,
     end: Option<Result<(), Fault>>,
     /// Whether the owner has heard of the end.
     told: bool,
@@ -86,9 +94,21 @@ struct State<Q> {
 
 impl<Q: Queue> Inbound<Q> {
     pub(crate) fn new(link: Arc<Link>, recv: RecvStream, queue: Q) -> Arc<Self> {
-        let state = State { recv: Some(recv), queue, end: None, told: false, reader: None };
-        let inbound =
-            Arc::new(Self { link, listed: AtomicBool::new(false), state: Mutex::new(state) });
+        let stream = recv.stream_id().as_u32();
+        let state = State {
+            recv: Some(recv),
+            queue,
+            held: 0,
+            stalled: None,
+            share: Share::default(),
+            end: None,
+            told: false,
+            reader: None,
+        };
+        let (listed, state) = (AtomicBool::new(false), Mutex::new(state));
+        let inbound = Arc::new(Self { link, stream, listed, state });
+        let weak: Weak<dyn Drain> = Arc::<Self>::downgrade(&inbound);
+        inbound.link.register(stream, weak);
         // From here on the stream wakes the driver.
         Arc::clone(&inbound).drain();
         inbound
@@ -100,9 +120,7 @@ impl<Q: Queue> Inbound<Q> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, TunnelError>>> {
         let mut state = self.lock();
-        if let Some((item, released)) = state.queue.pop() {
-            self.link.let_go(released);
-            state.release(released);
+        if let Some(item) = state.take(&self.link) {
             return Poll::Ready(Some(Ok(item)));
         }
         match state.end {
@@ -135,12 +153,10 @@ impl<Q: Queue> Inbound<Q> {
     /// Ends the flow from this side: what has arrived is dropped, and nothing more is taken.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
-        while let Some((_, released)) = state.queue.pop() {
-            self.link.let_go(released);
-            state.release(released);
-        }
+        while state.take(&self.link).is_some() {}
         state.end.get_or_insert(Err(Fault::Reset));
         state.recv = None;
+        self.link.forget(self.stream);
     }
 
     fn lock(&self) -> MutexGuard<'_, State<Q>> {
@@ -149,6 +165,32 @@ impl<Q: Queue> Inbound<Q> {
 }
 
 impl<Q: Queue> State<Q> {
+    /// The next item for the owner. Its bytes go back to the peer.
+    fn take(&mut self, link: &Link) -> Option<Bytes> {
+        let (item, released) = self.queue.pop()?;
+        link.let_go(released);
+        link.gauge.count(&mut self.share, released);
+        self.held -= released;
+        self.stalled = (self.held > 0).then(Instant::now);
+        self.release(released);
+        Some(item)
+    }
+
+    /// Keeps what has arrived for the owner; some of its bytes may go back to the peer already.
+    fn keep(&mut self, link: &Link, chunk: Bytes) -> Result<(), Fault> {
+        let length = chunk.len();
+        let released = self.queue.push(chunk)?;
+        let held = length - released;
+        link.hold(held);
+        link.gauge.count(&mut self.share, released);
+        self.held += held;
+        if self.held > 0 {
+            self.stalled.get_or_insert_with(Instant::now);
+        }
+        self.release(released);
+        Ok(())
+    }
+
     fn release(&mut self, bytes: usize) {
         if bytes > 0
             && let Some(recv) = &mut self.recv
@@ -167,13 +209,8 @@ impl<Q: Queue> State<Q> {
         {
             match arrived {
                 Some(Ok(chunk)) => {
-                    let length = chunk.len();
-                    match self.queue.push(chunk) {
-                        Ok(released) => {
-                            link.hold(length - released);
-                            self.release(released);
-                        }
-                        Err(fault) => self.end = Some(Err(fault)),
+                    if let Err(fault) = self.keep(link, chunk) {
+                        self.end = Some(Err(fault));
                     }
                 }
                 Some(Err(error)) => self.end = Some(Err(self.queue.judge(error))),
@@ -196,6 +233,18 @@ impl<Q: Queue> Drain for Inbound<Q> {
         let changed = state.take_arrived(&self.link, &mut Context::from_waker(&waker));
         let reader = if changed { state.reader.take() } else { None };
         drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn stalled_since(&self) -> Option<Instant> {
+        self.lock().stalled
+    }
+
+    fn give_up(&self) {
+        self.close();
+        let reader = self.lock().reader.take();
         if let Some(reader) = reader {
             reader.wake();
         }

@@ -1,13 +1,16 @@
 //! What a connection's driver, its flows and the pool know of each other.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use futures::task::AtomicWaker;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::driver::Ending;
+use super::windows::Gauge;
 
 /// How many flows a connection carries where the peer sets no limit.
 const UNLIMITED: usize = 1 << 20;
@@ -25,10 +28,16 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// A stream that the driver shall drain.
+/// A flow, as the driver sees it.
 pub(crate) trait Drain: Send + Sync {
     /// Moves what has arrived into the flow's own queue.
     fn drain(self: Arc<Self>);
+
+    /// Since when the owner has taken nothing, if there is something to take.
+    fn stalled_since(&self) -> Option<Instant>;
+
+    /// Ends the flow and frees what it holds.
+    fn give_up(&self);
 }
 
 /// Who keeps the connections.
@@ -41,6 +50,9 @@ pub(crate) trait Owner: Send + Sync {
 
     /// The connection began to leave a probe unanswered, or answers again.
     fn doubted(&self, link: &Link);
+
+    /// A flow was given up, since its owner took nothing and others had no room left.
+    fn gave_up(&self, link: &Link);
 
     /// The connection takes no new flows, or is over.
     fn left(&self, link: &Link);
@@ -56,8 +68,13 @@ pub(crate) struct Link {
     active: AtomicUsize,
     limit: AtomicUsize,
     cap: usize,
-    /// Bytes received that no flow's owner has taken yet.
+    /// Bytes received that no flow's owner has taken yet, and how many there can be.
     held: AtomicUsize,
+    window: AtomicUsize,
+    pub(crate) gauge: Gauge,
+    /// Whether small windows would harm flows at this proxy.
+    large: AtomicBool,
+    flows: Mutex<HashMap<u32, Weak<dyn Drain>>>,
     extended_connect: AtomicBool,
     doubted: AtomicBool,
     probe: AtomicBool,
@@ -85,6 +102,10 @@ impl Link {
             limit: AtomicUsize::new(0),
             cap,
             held: AtomicUsize::new(0),
+            window: AtomicUsize::new(0),
+            gauge: Gauge::default(),
+            large: AtomicBool::new(false),
+            flows: Mutex::default(),
             extended_connect: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
             probe: AtomicBool::new(false),
@@ -186,6 +207,54 @@ impl Link {
     /// Takes bytes off the count of those that wait.
     pub(crate) fn let_go(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether flows that nobody reads hold so much of the window that others would be slow.
+    pub(crate) fn is_clogged(&self) -> bool {
+        self.held() > self.window.load(Ordering::Relaxed) / 2
+    }
+
+    /// Says how many bytes the connection's window is for.
+    pub(crate) fn set_window(&self, bytes: u32) {
+        self.window.store(bytes as usize, Ordering::Relaxed);
+    }
+
+    /// Has the driver make the windows as large as can be had.
+    pub(crate) fn want_large_windows(&self) {
+        if !self.large.swap(true, Ordering::Relaxed) {
+            self.driver.wake();
+        }
+    }
+
+    /// Whether the windows shall be as large as can be had.
+    pub(crate) fn wants_large_windows(&self) -> bool {
+        self.large.load(Ordering::Relaxed)
+    }
+
+    /// Makes a flow known to the driver, by the number of its stream.
+    pub(crate) fn register(&self, stream: u32, flow: Weak<dyn Drain>) {
+        self.flows().insert(stream, flow);
+    }
+
+    /// Takes a flow off again.
+    pub(crate) fn forget(&self, stream: u32) {
+        self.flows().remove(&stream);
+    }
+
+    /// All flows.
+    pub(crate) fn all_flows(&self) -> Vec<Arc<dyn Drain>> {
+        self.flows().values().filter_map(Weak::upgrade).collect()
+    }
+
+    fn flows(&self) -> MutexGuard<'_, HashMap<u32, Weak<dyn Drain>>> {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A flow was given up.
+    pub(crate) fn gave_up(&self) {
+        if let Some(owner) = self.owner.upgrade() {
+            owner.gave_up(self);
+        }
     }
 
     /// Has the driver probe at once whether the peer still answers; until it does, the connection is

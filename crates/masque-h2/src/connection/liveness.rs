@@ -4,10 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::meter::Meter;
+use super::pinger::Pinger;
 
 /// Watches one connection while flows are open on it, or while a probe that somebody asked for is
 /// under way; arms no timer otherwise.
@@ -15,7 +15,6 @@ use super::meter::Meter;
 pub(crate) struct Liveness {
     silence: Duration,
     answer: Duration,
-    ping: Option<PingPong>,
     phase: Phase,
     timer: Option<Pin<Box<Sleep>>>,
     /// Whether a probe was asked for and nothing has been heard since.
@@ -37,9 +36,9 @@ enum Phase {
 }
 
 impl Liveness {
-    pub(crate) fn new(silence: Duration, answer: Duration, ping: Option<PingPong>) -> Self {
+    pub(crate) fn new(silence: Duration, answer: Duration) -> Self {
         let phase = Phase::Resting;
-        Self { silence, answer, ping, phase, timer: None, asked: false, read: 0, written: 0 }
+        Self { silence, answer, phase, timer: None, asked: false, read: 0, written: 0 }
     }
 
     /// Ready when the connection must be taken for dead. To be called after each poll of the
@@ -49,6 +48,7 @@ impl Liveness {
         cx: &mut Context<'_>,
         flows_open: bool,
         meter: &Meter,
+        pinger: &mut Pinger,
     ) -> Poll<()> {
         self.observe(flows_open, meter);
         loop {
@@ -66,7 +66,7 @@ impl Liveness {
                 Phase::Doubting(_) => return Poll::Ready(()),
                 Phase::Probing(since) => self.phase = Phase::Doubting(since),
                 Phase::Resting | Phase::Listening(_) => {
-                    self.send_ping(cx);
+                    pinger.send(cx);
                     self.phase = Phase::Probing(Instant::now());
                 }
             }
@@ -75,10 +75,10 @@ impl Liveness {
 
     /// Sends a PING now, whatever was heard before; until something is heard again the connection is
     /// in doubt.
-    pub(crate) fn probe(&mut self, cx: &mut Context<'_>, meter: &Meter) {
+    pub(crate) fn probe(&mut self, cx: &mut Context<'_>, meter: &Meter, pinger: &mut Pinger) {
         self.asked = true;
         self.read = meter.read();
-        self.send_ping(cx);
+        pinger.send(cx);
         self.phase = Phase::Doubting(Instant::now());
     }
 
@@ -116,15 +116,6 @@ impl Liveness {
             timer.as_mut().reset(due);
         }
     }
-
-    fn send_ping(&mut self, cx: &mut Context<'_>) {
-        if let Some(ping) = &mut self.ping {
-            // Takes an old answer out of the way. A PING that is still unanswered serves again, so
-            // that sending another may fail.
-            let _answered = ping.poll_pong(cx);
-            let _unanswered = ping.send_ping(Ping::opaque());
-        }
-    }
 }
 
 #[cfg(test)]
@@ -140,18 +131,20 @@ mod tests {
     const ANSWER: Duration = Duration::from_secs(2);
 
     fn liveness() -> Liveness {
-        Liveness::new(SILENCE, ANSWER, None)
+        Liveness::new(SILENCE, ANSWER)
     }
 
     async fn death(liveness: &mut Liveness, meter: &Meter) -> Duration {
         let begin = Instant::now();
-        poll_fn(|cx| liveness.poll_dead(cx, true, meter)).await;
+        let mut pinger = Pinger::new(None);
+        poll_fn(|cx| liveness.poll_dead(cx, true, meter, &mut pinger)).await;
         begin.elapsed()
     }
 
     fn is_armed(liveness: &mut Liveness, flows_open: bool, meter: &Meter) -> bool {
         let cx = &mut Context::from_waker(std::task::Waker::noop());
-        assert!(liveness.poll_dead(cx, flows_open, meter).is_pending());
+        let mut pinger = Pinger::new(None);
+        assert!(liveness.poll_dead(cx, flows_open, meter, &mut pinger).is_pending());
         liveness.timer.is_some()
     }
 

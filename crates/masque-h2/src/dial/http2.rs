@@ -7,9 +7,9 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use pseudotcp_masque::cork::Corked;
 
-use super::{BoxIo, DialError};
+use super::{BoxIo, DialError, Io};
 use crate::Config;
-use crate::connection::{Driver, Link, Liveness, Meter, Metered, Owner, Phase};
+use crate::connection::{Driver, Link, Liveness, Meter, Metered, Owner, Phase, Windows};
 use crate::state::Counters;
 
 /// How much is written at once at the most, and may wait in user space: 256 KiB.
@@ -46,17 +46,19 @@ pub(super) async fn speak(
     config: &Config,
     counters: &Arc<Counters>,
     (id, address): (u64, Option<SocketAddr>),
-    io: BoxIo,
+    io: impl Io + 'static,
+    windows: Windows,
     owner: Weak<dyn Owner>,
 ) -> Result<Connection, DialError> {
     let meter = Meter::new(Arc::clone(counters));
+    let io: BoxIo = Box::new(io);
     let (wire, cork) = Corked::new(Metered::new(io, Arc::clone(&meter)), CORK);
-    let (send, mut connection) = builder(config).handshake(wire).await?;
-    let ping = connection.ping_pong();
-    let liveness = Liveness::new(config.ping_after, config.ping_timeout, ping);
+    let (send, connection) = builder(&windows).handshake(wire).await?;
+    let liveness = Liveness::new(config.ping_after, config.ping_timeout);
     let link = Link::new(id, address, config.flows_per_connection, owner);
     let unfinished = Unfinished(Some(Arc::clone(&link)));
-    let driver = Driver::new(connection, cork, send.clone(), meter, liveness, link.clone());
+    let care = (liveness, windows);
+    let driver = Driver::new(connection, cork, send.clone(), meter, care, link.clone());
     tokio::spawn(driver);
     let mut phase = link.watch_phase();
     let agreed = phase.wait_for(|phase| *phase != Phase::Starting).await;
@@ -67,13 +69,13 @@ pub(super) async fn speak(
     Err(DialError::Ended(link.ending()))
 }
 
-fn builder(config: &Config) -> h2::client::Builder {
+fn builder(windows: &Windows) -> h2::client::Builder {
     let mut builder = h2::client::Builder::new();
     builder
         .enable_push(false)
         .initial_max_send_streams(0)
-        .initial_window_size(config.stream_window)
-        .initial_connection_window_size(config.connection_window)
+        .initial_window_size(windows.stream())
+        .initial_connection_window_size(windows.connection())
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(DATA_FRAME_BUDGET)
         .max_header_list_size(HEADER_LIST)

@@ -31,7 +31,7 @@ use self::race::race;
 use self::resolve::{Resolver, known};
 use self::tls::{ALPN_H2, client_config};
 use crate::Config;
-use crate::connection::{Ending, Owner};
+use crate::connection::{Budget, Ending, Limits, Owner, Windows};
 use crate::state::Counters;
 
 /// Any byte stream.
@@ -118,6 +118,7 @@ pub(crate) struct Dialer {
     tls: TlsConnector,
     resolver: Resolver,
     counters: Arc<Counters>,
+    pub(crate) windows: Limits,
     next_id: AtomicU64,
 }
 
@@ -125,11 +126,21 @@ impl Dialer {
     pub(crate) fn new(config: Config, counters: Arc<Counters>) -> Result<Self, crate::ConfigError> {
         let tls = TlsConnector::from(client_config(&config)?);
         let (resolver, next_id) = (Resolver::default(), AtomicU64::new(0));
-        Ok(Self { config, tls, resolver, counters, next_id })
+        let windows = Limits {
+            stream: config.stream_window,
+            connection: config.connection_window,
+            budget: Budget::new(config.window_budget, config.max_connections),
+        };
+        Ok(Self { config, tls, resolver, counters, windows, next_id })
     }
 
-    /// Dials once, for `owner`. All stages together take as long as the configuration allows.
-    pub(crate) async fn dial(&self, owner: Weak<dyn Owner>) -> Result<Dialled, DialError> {
+    /// Dials once, for `owner`; with large windows from the start where `large` says so. All stages
+    /// together take as long as the configuration allows.
+    pub(crate) async fn dial(
+        &self,
+        large: bool,
+        owner: Weak<dyn Owner>,
+    ) -> Result<Dialled, DialError> {
         let deadline = Instant::now() + self.config.dial_timeout;
         let (io, address) = by(deadline, Stage::Connect, self.reach()).await?;
         let name = self.config.server_name.clone();
@@ -141,7 +152,8 @@ impl Dialer {
             return if self.config.http1 { Ok(fallback) } else { Err(DialError::NoHttp2) };
         }
         let name = (self.next_id.fetch_add(1, Relaxed), address);
-        let speaking = http2::speak(&self.config, &self.counters, name, Box::new(tls), owner);
+        let windows = Windows::new(self.windows.clone(), large);
+        let speaking = http2::speak(&self.config, &self.counters, name, tls, windows, owner);
         by(deadline, Stage::Settings, speaking).await.map(Dialled::Http2)
     }
 

@@ -22,7 +22,7 @@ use crate::connection::{Link, Owner, Permit, Phase};
 use crate::dial::{DialError, Dialer, Dialled};
 use crate::http1::Http1;
 use crate::request::Memory;
-use crate::state::{Counters, State, count};
+use crate::state::{Counters, State, Stats, count};
 use crate::{Config, ConfigError};
 
 /// How long the verdict holds that the proxy is not what it should be.
@@ -116,6 +116,10 @@ impl Pool {
         self.shelf().address
     }
 
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.read(self.dialer.windows.budget.used())
+    }
+
     /// Room for a flow; waits for it until `deadline`.
     pub(crate) async fn acquire(&self, wish: Wish, deadline: Instant) -> Result<Slot, OpenError> {
         if let Some(slot) = self.find(wish) {
@@ -155,7 +159,7 @@ impl Pool {
 
     /// The same, but a dial that fails is not waited out: the first failure ends it.
     pub(crate) async fn reachable(&self, deadline: Instant) -> Result<(), OpenError> {
-        let failed = || self.counters.read().dials_failed;
+        let failed = || self.counters.dials_failed.load(Ordering::Relaxed);
         let before = failed();
         let waited_out = self.ready(deadline);
         let fails = async {
@@ -177,7 +181,7 @@ impl Pool {
 
     /// Waits until a dial has failed while there was no connection; then no open can succeed soon.
     pub(crate) async fn gone(&self) -> OpenError {
-        let failed = || self.counters.read().dials_failed;
+        let failed = || self.counters.dials_failed.load(Ordering::Relaxed);
         let mut before = failed();
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -204,8 +208,7 @@ impl Pool {
             return Some(Slot::Http1(slot));
         }
         let may_grow = shelf.may_grow(self.config().max_connections);
-        let window = self.config().connection_window as usize;
-        let slot = shelf.take(wish, may_grow, window)?;
+        let slot = shelf.take(wish, may_grow)?;
         if may_grow && shelf.dialling == 0 && shelf.runs_short() {
             self.start_dialling(&mut shelf);
         }
@@ -366,6 +369,12 @@ impl Owner for Pool {
             self.changed.notify_waiters();
             self.idle(link);
         }
+    }
+
+    fn gave_up(&self, link: &Link) {
+        count(&self.counters.flows_given_up, 1);
+        let proxy = self.name(link.address);
+        tracing::warn!(proxy, "a flow that nobody reads was reset: others had no room left");
     }
 
     fn left(&self, link: &Link) {

@@ -22,8 +22,9 @@ pub(super) async fn keep_dialling(pool: Weak<Pool>) {
     loop {
         let Some(live) = pool.upgrade() else { return };
         let owner: Weak<dyn Owner> = Weak::<Pool>::clone(&pool);
+        let large = live.memory.wants_large_windows();
         let dialled = tokio::select! {
-            dialled = live.dialer.dial(owner) => dialled,
+            dialled = live.dialer.dial(large, owner) => dialled,
             () = live.network.notified() => continue,
         };
         dials += 1;

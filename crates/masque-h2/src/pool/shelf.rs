@@ -70,16 +70,14 @@ impl Failure {
 impl Shelf {
     /// Room on the least loaded connection that fits. Where no other can be had, `picky` wishes are
     /// not granted.
-    pub(super) fn take(&self, wish: Wish, picky: bool, window: usize) -> Option<Slot> {
+    pub(super) fn take(&self, wish: Wish, picky: bool) -> Option<Slot> {
         let fits = |c: &&Connection| {
             let (link, active) = (&c.link, c.link.active());
             let quiet = !wish.low_latency || active < QUIET;
-            // Flows that nobody reads hold so much of the window that new ones would be slow.
-            let clogged = link.held() > window / 2;
             Some(link.id) != wish.avoided
                 && !link.is_doubted()
                 && link.free() > 0
-                && (!picky || (quiet && !clogged))
+                && (!picky || (quiet && !link.is_clogged()))
         };
         let best = self.connections.iter().filter(fits).min_by_key(|c| c.link.active())?;
         Some(Slot::Http2(Http2Slot { permit: best.link.admit()?, send: best.send.clone() }))

@@ -154,14 +154,25 @@ pub(super) fn failed_http1(error: ExchangeError) -> Failure {
 
 /// Whether this side's end of stream has to wait for the other's.
 pub(super) fn defers(wanted: HalfClose, headers: &HeaderMap) -> bool {
-    let names = |field: HeaderName, product: &str| {
-        let mut lines = headers.get_all(field).iter().filter_map(|line| line.to_str().ok());
-        lines.any(|line| line.to_ascii_lowercase().contains(product))
-    };
     match wanted {
         HalfClose::Forward => false,
         HalfClose::Defer => true,
         // h2o closes both ways at our end; nghttpx keeps it to itself and hangs.
-        HalfClose::Auto => names(SERVER, "h2o") || names(VIA, "nghttpx") || names(VIA, "h2o"),
+        HalfClose::Auto => {
+            names(headers, SERVER, "h2o")
+                || names(headers, VIA, "nghttpx")
+                || names(headers, VIA, "h2o")
+        }
     }
+}
+
+/// Whether the proxy loses the end of a flow whose window is full.
+pub(super) fn loses_what_waits(headers: &HeaderMap) -> bool {
+    names(headers, SERVER, "envoy")
+}
+
+/// Whether a field names a product.
+fn names(headers: &HeaderMap, field: HeaderName, product: &str) -> bool {
+    let mut lines = headers.get_all(field).iter().filter_map(|line| line.to_str().ok());
+    lines.any(|line| line.to_ascii_lowercase().contains(product))
 }

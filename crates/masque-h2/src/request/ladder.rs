@@ -12,6 +12,8 @@ pub(crate) struct Memory {
     udp: AtomicU8,
     /// Whether the proxy wants `Authorization` (401) rather than `Proxy-Authorization` (407).
     pub(super) wants_authorization: AtomicBool,
+    /// Whether small windows would harm flows at this proxy.
+    large_windows: AtomicBool,
 }
 
 /// Nothing is known, or the second dialect is not spoken either.
@@ -67,9 +69,19 @@ impl<'a> Ladder<'a> {
 }
 
 impl Memory {
+    /// Whether small windows would harm flows at this proxy.
+    pub(crate) fn wants_large_windows(&self) -> bool {
+        self.large_windows.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn want_large_windows(&self) {
+        self.large_windows.store(true, Ordering::Relaxed);
+    }
+
     /// Forgets what was learnt, as another proxy may answer from now on.
     pub(crate) fn forget(&self) {
         self.tcp.store(UNKNOWN, Ordering::Relaxed);
         self.udp.store(UNKNOWN, Ordering::Relaxed);
+        self.large_windows.store(false, Ordering::Relaxed);
     }
 }

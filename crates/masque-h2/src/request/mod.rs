@@ -25,7 +25,8 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) use self::ladder::Memory;
 
 use self::answer::{
-    Failure, defers, failed, failed_http1, judge, judge_http1, no_extended_connect, unprocessed,
+    Failure, defers, failed, failed_http1, judge, judge_http1, loses_what_waits,
+    no_extended_connect, unprocessed,
 };
 use self::ladder::Ladder;
 use self::message::Dialect;
@@ -65,6 +66,12 @@ pub(crate) async fn open_tcp(pool: &Pool, request: &OpenRequest) -> Result<ByteT
     let opened = counted(pool, open(pool, request, ladder).await)?;
     let capsules = opened.dialect == Dialect::ConnectTcp;
     let defer = !capsules && defers(pool.config().half_close, &opened.headers);
+    if let Carrier::Http2(accepted) = &opened.carrier
+        && loses_what_waits(&opened.headers)
+    {
+        pool.memory.want_large_windows();
+        accepted.permit.link().want_large_windows();
+    }
     let bytes = bytes(opened.carrier, defer);
     Ok(if capsules { Box::new(TcpCapsules::new(bytes)) } else { bytes })
 }

@@ -13,3 +13,4 @@ mod support;
 mod traps;
 mod trust;
 mod udp;
+mod windows;

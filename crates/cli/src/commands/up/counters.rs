@@ -156,6 +156,8 @@ fn proxy(client: &Proxies) -> Vec<(&'static str, u64)> {
         ("bytes sent", stats.bytes_sent),
         ("bytes received", stats.bytes_received),
         ("datagrams dropped", stats.datagrams_dropped),
+        ("flows given up unread", stats.flows_given_up),
+        ("bytes of windows", stats.window_bytes),
     ]
 }
 

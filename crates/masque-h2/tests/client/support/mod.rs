@@ -1,5 +1,6 @@
 //! A proxy whose every move is scripted.
 
+pub(crate) mod link;
 pub(crate) mod raw;
 
 use std::future::{Future, poll_fn};
@@ -30,6 +31,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use self::link::Link;
 
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -122,6 +125,7 @@ const PIPE: usize = 1 << 20;
 
 /// Leads every TCP flow to a proxy in memory.
 struct Pipes {
+    link: Option<Link>,
     acceptor: TlsAcceptor,
     play: Play,
     accepted: Arc<AtomicUsize>,
@@ -135,6 +139,7 @@ impl Transport for Pipes {
         self.accepted.fetch_add(1, Ordering::SeqCst);
         let playing = tokio::spawn(accept_tls(self.acceptor.clone(), far, Arc::clone(&self.play)));
         self.tasks.lock().unwrap().push(playing);
+        let near = if let Some(link) = self.link { link.lead_to(near) } else { near };
         Ok(Box::new(IoTunnel::new(near, Bytes::new())))
     }
 
@@ -156,9 +161,21 @@ impl Proxy {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        Self::behind(None, play)
+    }
+
+    /// The same, at the end of a link.
+    pub(crate) fn behind<F>(
+        link: Option<Link>,
+        play: impl Fn(Tls) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let identity = Identity::new(&[b"h2"]);
         let (accepted, tasks) = (Arc::default(), Tasks::default());
         let pipes = Pipes {
+            link,
             acceptor: TlsAcceptor::from(Arc::clone(&identity.server)),
             play: Arc::new(move |tls| Box::pin(play(tls))),
             accepted: Arc::clone(&accepted),
