@@ -6,7 +6,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, KeyLogFile, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, KeyLogFile, NamedGroup,
+    SignatureScheme,
 };
 use rustls_platform_verifier::Verifier;
 
@@ -21,7 +22,10 @@ const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// The TLS configuration of all connections of a client.
 pub(super) fn client_config(settings: &Config) -> Result<Arc<ClientConfig>, ConfigError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut provider = aws_lc_rs::default_provider();
+    // What is recorded today shall not be read by tomorrow's machines.
+    provider.kx_groups.sort_by_key(|group| group.name() != NamedGroup::X25519MLKEM768);
+    let provider = Arc::new(provider);
     let verifier = verifier(&settings.trust, &provider).map_err(|e| ConfigError::Tls(e.into()))?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use pseudotcp_masque::OpenError;
 use pseudotcp_masque_h2::{Client, Config};
-use rustls::HandshakeKind;
+use rustls::{HandshakeKind, NamedGroup};
 
 use crate::support::{Identity, Proxy, builder, echo, open, serve, soon, works};
 
@@ -52,4 +52,20 @@ async fn later_connections_resume_the_session() {
     }
     let kinds = kinds.lock().unwrap();
     assert_eq!(*kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_exchange_is_post_quantum_where_the_proxy_has_it_and_nothing_is_sent_early() {
+    let groups = Arc::<Mutex<Vec<Option<NamedGroup>>>>::default();
+    let seen = Arc::clone(&groups);
+    let proxy = Proxy::in_memory(move |mut tls| {
+        let connection = tls.get_mut().1;
+        assert!(connection.early_data().is_none());
+        let group = connection.negotiated_key_exchange_group().map(|group| group.name());
+        seen.lock().unwrap().push(group);
+        serve(tls, builder(), echo)
+    });
+    let client = proxy.client();
+    works(&mut soon(open(&client, "echo.test")).await.unwrap()).await;
+    assert_eq!(*groups.lock().unwrap(), [Some(NamedGroup::X25519MLKEM768)]);
 }
