@@ -155,6 +155,46 @@ async fn d40_capsules_cut_at_every_byte_arrive_whole() {
     assert_eq!(arrived.unwrap().unwrap(), "abc");
 }
 
+/// Whatever stands where capsules should, and however it is cut: the flow ends or goes on, the next
+/// one works, and nothing is kept without bound.
+#[tokio::test(start_paused = true)]
+async fn garbage_in_place_of_capsules_harms_one_flow_at_the_most() {
+    let seed = std::env::var("PSEUDOTCP_SEED").ok().and_then(|seed| seed.parse().ok());
+    let mut random: u64 = seed.unwrap_or(0x5eed_cafe);
+    println!("PSEUDOTCP_SEED={random}");
+    let mut next = move || {
+        // A linear congruential generator (Knuth's MMIX).
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random.to_be_bytes()[0]
+    };
+    let garbage: Vec<Vec<u8>> =
+        (0..200).map(|_| (0..=next() % 60).map(|_| next()).collect()).collect();
+    let rounds = garbage.len();
+    let proxy = Proxy::in_memory(move |mut tls| {
+        let mut garbage = garbage.clone().into_iter();
+        async move {
+            raw::begin(&mut tls, USUAL_SETTINGS).await;
+            while let Some(frame) = raw::receive(&mut tls).await {
+                if frame.kind == HEADERS {
+                    raw::send(&mut tls, HEADERS, END_HEADERS, frame.stream, STATUS_200).await;
+                    let bytes = garbage.next().unwrap_or_else(|| b"\x00\x04\x00abc".to_vec());
+                    let (first, second) = bytes.split_at(bytes.len() / 2);
+                    raw::send(&mut tls, DATA, 0, frame.stream, first).await;
+                    raw::send(&mut tls, DATA, END_STREAM, frame.stream, second).await;
+                }
+            }
+        }
+    });
+    let client = proxy.client();
+    for _ in 0..rounds {
+        let mut tunnel = soon(client.open_udp(crate::support::request("udp.test"))).await.unwrap();
+        while let Some(Ok(_)) = soon(futures::StreamExt::next(&mut tunnel)).await {}
+    }
+    let mut tunnel = soon(client.open_udp(crate::support::request("udp.test"))).await.unwrap();
+    assert_eq!(soon(futures::StreamExt::next(&mut tunnel)).await.unwrap().unwrap(), "abc");
+    assert_eq!((proxy.connections(), client.stats().connections_lost), (1, 0));
+}
+
 #[tokio::test]
 async fn a_connection_that_breaks_midway_ends_all_its_flows() {
     let proxy = Proxy::start(|mut tls| async move {

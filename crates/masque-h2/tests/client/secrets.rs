@@ -4,8 +4,10 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use crate::support::{Proxy, echo, open, refuse, soon};
+use async_trait::async_trait;
 use futures::StreamExt as _;
-use pseudotcp_masque_h2::{Auth, Client};
+use pseudotcp_masque::Source;
+use pseudotcp_masque_h2::{Auth, Client, Credentials};
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Clone, Default)]
@@ -29,6 +31,22 @@ impl MakeWriter<'_> for Log {
         self.clone()
     }
 }
+
+/// Has one token, and says too much when it is asked for another.
+struct Purse;
+
+#[async_trait]
+impl Credentials for Purse {
+    async fn fetch(&self, challenge: Option<&str>) -> Result<Auth, Source> {
+        match challenge {
+            None => Ok(Auth::PrivateToken("hunter2".into())),
+            Some(_) => Err("hunter2 is spent".into()),
+        }
+    }
+}
+
+/// `u:hunter2` as Basic writes it.
+const ENCODED: &str = "dTpodW50ZXIy";
 
 #[tokio::test]
 async fn secrets_appear_in_no_log_and_no_error() {
@@ -54,9 +72,24 @@ async fn secrets_appear_in_no_log_and_no_error() {
     let mut tunnel = soon(open(&client, "echo.test")).await.unwrap();
     let error = soon(open(&client, "denied.test")).await.map(drop).unwrap_err();
 
-    let headers = told.recv().await.unwrap();
-    assert_eq!(headers["proxy-authorization"], "Bearer hunter2");
-    assert_eq!(headers["x-device"], "hunter2");
+    let basic = Auth::Basic { user: "u".into(), password: "hunter2".into() };
+    let others = [proxy.config().auth(&basic).unwrap(), proxy.config().credentials(Purse)];
+    let others = others.map(|config| Client::new(config).unwrap());
+    let mut errors = vec![error];
+    for client in &others {
+        errors.push(soon(open(client, "denied.test")).await.map(drop).unwrap_err());
+    }
+    let shown = [
+        "Bearer hunter2",
+        "Bearer hunter2",
+        "Basic dTpodW50ZXIy",
+        "PrivateToken token=\"hunter2\"",
+    ];
+    for credentials in shown {
+        let headers = told.recv().await.unwrap();
+        assert_eq!(headers["proxy-authorization"], credentials);
+        assert_eq!(headers.contains_key("x-device"), credentials == "Bearer hunter2");
+    }
     let (address, _) = proxy.kill().await;
     let lost = soon(tunnel.next()).await.unwrap().unwrap_err();
     let soon_over = tokio::time::Instant::now() + std::time::Duration::from_millis(100);
@@ -65,11 +98,13 @@ async fn secrets_appear_in_no_log_and_no_error() {
     let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
     let state = client.state().borrow().clone();
     let told = format!(
-        "{log} {error:?} {lost:?} {gone:?} {state} {client:?} {config:?}",
+        "{log} {errors:?} {lost:?} {gone:?} {state} {client:?} {others:?} {config:?}",
         config = proxy_config(address)
     );
     assert!(log.contains("connected to the proxy"));
-    assert!(!told.contains("hunter2"), "{}", told.split("hunter2").next().unwrap());
+    for secret in ["hunter2", ENCODED] {
+        assert!(!told.contains(secret), "{}", told.split(secret).next().unwrap());
+    }
 }
 
 fn proxy_config(address: std::net::SocketAddr) -> pseudotcp_masque_h2::Config {

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use pseudotcp_masque::OpenError;
 use pseudotcp_masque_h2::{Client, Config};
+use rustls::crypto::SupportedKxGroup;
 use rustls::{HandshakeKind, NamedGroup};
 
 use crate::support::{Identity, Proxy, builder, echo, open, serve, soon, works};
@@ -61,7 +62,7 @@ async fn key_exchange_is_post_quantum_where_the_proxy_has_it_and_nothing_is_sent
     let proxy = Proxy::in_memory(move |mut tls| {
         let connection = tls.get_mut().1;
         assert!(connection.early_data().is_none());
-        let group = connection.negotiated_key_exchange_group().map(|group| group.name());
+        let group = connection.negotiated_key_exchange_group().map(SupportedKxGroup::name);
         seen.lock().unwrap().push(group);
         serve(tls, builder(), echo)
     });
