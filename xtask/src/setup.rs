@@ -86,9 +86,10 @@ fn install_python(environment: &Path) -> Result<()> {
         return Ok(());
     }
     shell::run(Command::new("python3").args(["-m", "venv"]).arg(environment))?;
-    let mut pip = Command::new(environment.join("bin/pip"));
+    let mut pip = Command::new(environment.join("bin/python3"));
     shell::run(
-        pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PYTHON_PACKAGES),
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(PYTHON_PACKAGES),
     )?;
     Ok(fs::write(mark, wanted)?)
 }
