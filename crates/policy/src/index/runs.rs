@@ -1,6 +1,3 @@
-/// How many runs fall into one part of the table, where they are spread evenly.
-const RUNS_A_PART: usize = 4;
-
 /// An address as a number.
 pub(super) trait Number: Ord + Copy {
     /// The number behind this one.
@@ -40,9 +37,9 @@ number!(u128);
 
 /// Runs of numbers, each from its first number up to the next run, and with a value.
 ///
-/// A table cuts the span of all runs into equal parts and tells which runs begin in each of them. So a
-/// search looks at one place of the table and, among few neighbours, at one place of the runs; where
-/// runs crowd in some parts it is a binary search among those.
+/// A table cuts the span of all runs into equal parts, about as many as there are runs, and tells which
+/// runs begin in each of them. So a search looks at one place of the table and at one or two of the
+/// runs; where runs crowd in some parts it is a binary search among those.
 #[derive(Clone, Debug)]
 pub(super) struct Runs<T, V> {
     sorted: Box<[(T, V)]>,
@@ -59,7 +56,7 @@ impl<T: Number, V> Runs<T, V> {
         let (Some((first, _)), Some((last, _))) = (runs.first(), runs.last()) else {
             return Self { sorted: runs, parts: Box::default(), shift: 0 };
         };
-        let bits = runs.len().div_ceil(RUNS_A_PART).next_power_of_two().trailing_zeros();
+        let bits = runs.len().next_power_of_two().trailing_zeros();
         let shift = last.above(*first).map_or(0, T::bits).saturating_sub(bits);
         let part = |number: T| number.above(*first).map_or(0, |above| above.without(shift));
         let begin_before = |end: usize| runs.partition_point(|(number, _)| part(*number) < end);
