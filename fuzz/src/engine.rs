@@ -78,7 +78,7 @@ struct World {
 
 impl World {
     fn new(limits: Limits) -> Self {
-        let (mtu, buffer) = if limits.small { (576, 2_048) } else { (1_500, 65_536) };
+        let (mtu, buffer) = if limits.small { (576, 2_048) } else { (1_500, 262_144) };
         let largest = if limits.super_segments { 65_535 } else { mtu };
         let budget = 1 << 20;
         let mut config = Config::new().mtu(mtu).receive_buffer(buffer).budget(budget);
@@ -174,7 +174,7 @@ impl World {
     fn write(&mut self, number: u8, len: usize, ask: bool) {
         let now = self.now;
         let Some(id) = self.app(number).id else { return };
-        let len = if ask { len.min(self.engine.write_credit(id)) } else { len };
+        let len = if ask { len.min(self.engine.write_credit(now, id)) } else { len };
         let data = self.app(number).compose(len);
         self.engine.write(now, id, data);
     }

@@ -7,6 +7,8 @@ use pseudotcp_packet::SeqNumber;
 const MAX_RUNS: usize = 512;
 /// The longest run: a longer one is continued by the next.
 const MAX_RUN: usize = 64 * 1024;
+/// What a run costs beside its octets: its place in the list, which grows by doubling.
+const OVERHEAD: usize = 2 * size_of::<Run>();
 /// RFC 2018 §3: the most SACK blocks an option holds.
 const MAX_BLOCKS: usize = 4;
 
@@ -47,7 +49,7 @@ impl Assembler {
 
     /// Octets of memory that it takes.
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+        self.capacity + self.runs.len() * OVERHEAD
     }
 
     /// One past the last byte held.

@@ -92,18 +92,21 @@ impl Config {
     }
 
     /// The most bytes of one app that wait unread (default 256 KiB); the window offered never
-    /// exceeds it. More means speed while the tunnel is slow to drain, paid in memory per flow.
+    /// exceeds it. A flow's own limit is twice what [`read`](crate::Engine::read) takes within a
+    /// round trip to the app, or 10 ms, and begins with 64 KiB; where nothing is read for sixteen
+    /// times as long it is that again. More means speed where apps are far, paid in memory per flow.
     #[must_use]
     pub fn receive_buffer(mut self, bytes: u32) -> Self {
         self.receive_buffer = bytes.clamp(2_048, MAX_WINDOW);
         self
     }
 
-    /// The most bytes to one app that wait for its ACK (default 512 KiB). More means speed towards
-    /// apps with large windows, paid in memory per flow.
+    /// The most bytes to one app that wait for its ACK (default 512 KiB, at most 1 GiB). A flow's
+    /// own limit follows what the app acknowledges as [`receive_buffer`](Self::receive_buffer)
+    /// says. More means speed towards apps with large windows, paid in memory per flow.
     #[must_use]
     pub fn send_buffer(mut self, bytes: usize) -> Self {
-        self.send_buffer = bytes.max(2_048);
+        self.send_buffer = bytes.clamp(2_048, MAX_WINDOW as usize);
         self
     }
 

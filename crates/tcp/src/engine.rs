@@ -159,16 +159,17 @@ impl Engine {
 
     /// How many bytes [`write`](Self::write) has room for. After a 0,
     /// [`Event::Writable`] says when there is room again.
-    pub fn write_credit(&mut self, id: FlowId) -> usize {
-        let Some(flow) = self.table.resolve(id).and_then(|slot| self.table.get_mut(slot)) else {
-            return 0;
-        };
-        let credit = flow.write_credit(&self.config, self.budget.room());
-        settle::note_starved(flow, &mut self.starved);
+    pub fn write_credit(&mut self, now: Instant, id: FlowId) -> usize {
+        let Some(slot) = self.table.resolve(id) else { return 0 };
+        let now = self.clock.time(now);
+        let (table, cx) = self.split(now);
+        let credit = table.get_mut(slot).map_or(0, |flow| flow.write_credit(&cx));
+        self.note_starved(slot);
         credit
     }
 
-    /// Bytes for the app, kept until it acknowledges them. An item of at most 64 KiB that is larger
+    /// Bytes for the app, kept until it acknowledges them: by reference from 4 KiB on, and those must
+    /// not be slices of buffers larger than 16 KiB or the item itself. An item of at most 64 KiB that is larger
     /// than the credit is taken whole, so ask for the credit before each; who never asks loses the
     /// flow ([`CloseCause::Evicted`]) when the budget is exhausted. Before
     /// [`accept`](Self::accept), and after [`finish`](Self::finish), it is dropped.
@@ -233,7 +234,8 @@ impl Engine {
 
     /// The memory that the buffers of all flows keep alive, in bytes; never more than
     /// [`Config::budget`]. What apps send counts with the buffer that it came in
-    /// ([`Packet::pinned`]), what is written counts as long as it is.
+    /// ([`Packet::pinned`]). Of what is written, items below 4 KiB are copied, and longer ones count
+    /// as 16 KiB at least, as they may be slices of buffers of that size.
     pub fn buffered(&self) -> usize {
         self.config.budget - self.budget.left()
     }

@@ -76,6 +76,7 @@ mod reply;
 mod rtt;
 mod segment;
 mod send_buffer;
+mod share;
 mod stats;
 mod table;
 mod time_wait;

@@ -111,7 +111,8 @@ impl TimeWait {
         }
         let Some((slot, entry)) = self.find(&segment.flow) else { return Verdict::Unknown };
         if segment.has(TcpFlags::RST) {
-            // RFC 1337 §3: an old RST must not end TIME-WAIT.
+            // RFC 1337 §3: an old RST must not end TIME-WAIT. DEVIATION from RFC 9293 §3.10.7.4
+            // (it does): what it would free is small, and is gone in a second.
             return Verdict::Ignore;
         }
         if segment.is_opening() && entry.may_reopen(segment) {

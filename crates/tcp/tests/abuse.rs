@@ -90,7 +90,7 @@ fn paws_rejects_an_old_duplicate_and_acknowledges_it() {
     bench.app(data(1, 1, "new").ts(1_100, 0));
     bench.out();
     bench.app(data(4, 1, "old").ts(1_099, 0));
-    assert_eq!(bench.out(), [". 1 ack 4 win 32639 echo 1100"]);
+    assert_eq!(bench.out(), [". 1 ack 4 win 8192 echo 1100"]);
     assert_eq!((bench.read(id), bench.engine.stats().paws_rejected), (b"new".to_vec(), 1));
     // RST is exempt (RFC 7323 §5.2).
     bench.app(rst(4));

@@ -32,7 +32,7 @@ fn rfc_1122_4_2_3_2_a_single_segment_waits_a_moment() {
     bench.after_ms(3);
     assert_eq!(bench.out(), [""; 0]);
     bench.after_ms(1);
-    assert_eq!(bench.out(), [". 1 ack 2601 win 65535"]);
+    assert_eq!(bench.out(), [". 1 ack 2601 win 64536"]);
     bench.after_ms(100);
     assert_eq!(bench.out(), [""; 0], "once");
 }
@@ -43,7 +43,7 @@ fn rfc_1122_4_2_3_2_the_second_full_segment_does_not_wait() {
     bench.app(part(1_601, 1_460));
     assert_eq!(bench.out(), [""; 0]);
     bench.app(part(3_061, 1_460));
-    assert_eq!(bench.out(), [". 1 ack 4521 win 65535"]);
+    assert_eq!(bench.out(), [". 1 ack 4521 win 62616"]);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn an_acknowledgement_that_waits_travels_with_data() {
     let (mut bench, id) = settled(Config::new());
     bench.app(part(1_601, 1_000));
     bench.write(id, "answer");
-    assert_eq!(bench.out(), ["P. 1+6 ack 2601 win 65535"]);
+    assert_eq!(bench.out(), ["P. 1+6 ack 2601 win 64536"]);
     bench.after_ms(10);
     assert_eq!(bench.out(), [""; 0]);
 }
@@ -60,13 +60,13 @@ fn an_acknowledgement_that_waits_travels_with_data() {
 fn what_is_pushed_or_fills_a_gap_or_lies_beyond_one_does_not_wait() {
     let (mut bench, _) = settled(Config::new());
     bench.app(data(1_601, 1, "pushed"));
-    assert_eq!(bench.out(), [". 1 ack 1607 win 65535"]);
+    assert_eq!(bench.out(), [". 1 ack 1607 win 65530"]);
     bench.app(part(1_617, 10));
-    assert_eq!(bench.out(), [". 1 ack 1607 win 65535"]);
+    assert_eq!(bench.out(), [". 1 ack 1607 win 65530"]);
     bench.app(part(1_627, 10));
-    assert_eq!(bench.out(), [". 1 ack 1607 win 65535"]);
+    assert_eq!(bench.out(), [". 1 ack 1607 win 65530"]);
     bench.app(part(1_607, 5));
-    assert_eq!(bench.out(), [". 1 ack 1612 win 65535"], "a part of the gap");
+    assert_eq!(bench.out(), [". 1 ack 1612 win 65525"], "a part of the gap");
     bench.app(part(1_637, 5));
     bench.out();
     bench.app(part(1_601, 5));
@@ -77,7 +77,7 @@ fn what_is_pushed_or_fills_a_gap_or_lies_beyond_one_does_not_wait() {
 fn without_a_delay_nothing_waits() {
     let (mut bench, _) = settled(Config::new().ack_delay(std::time::Duration::ZERO));
     bench.app(part(1_601, 10));
-    assert_eq!(bench.out(), [". 1 ack 1611 win 65535"]);
+    assert_eq!(bench.out(), [". 1 ack 1611 win 65526"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn an_early_answer_lets_data_wait_for_the_far_side() {
     bench.app(data(1, 1, "early"));
     assert_eq!(
         (bench.out(), bench.state(id)),
-        (vec![". 1 ack 6 win 65535".into()], State::Established)
+        (vec![". 1 ack 6 win 65531".into()], State::Established)
     );
     assert_eq!(bench.events(), [Event::Readable { id }]);
     bench.engine.accept(bench.now, id);

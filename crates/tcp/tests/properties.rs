@@ -83,7 +83,7 @@ fn step() -> impl Strategy<Value = Step> {
             |(port, flags, seq, ack, window, len, options)|
                 Step::Segment { port, flags, seq, ack, window, len, options }
         ),
-        6 => (0_u8..3, 0_u16..3_000, proptest::bool::weighted(0.05))
+        6 => (0_u8..3, 0_u16..30_000, proptest::bool::weighted(0.05))
             .prop_map(|(port, len, fin)| Step::Expected { port, len, fin }),
         3 => Just(Step::Accept),
         1 => (0_u8..3).prop_map(Step::Refuse),
@@ -116,7 +116,7 @@ struct App {
 
 impl Model {
     fn new() -> Self {
-        let config = Config::new().budget(BUDGET).receive_buffer(20_000).send_buffer(30_000);
+        let config = Config::new().budget(BUDGET).receive_buffer(200_000).send_buffer(300_000);
         let bench = Bench::new(config.max_segment_bytes(65_535));
         Self { bench, live: HashMap::new(), dead: HashSet::new(), apps: HashMap::new() }
     }
@@ -143,7 +143,7 @@ impl Model {
                 assert!(read.is_none_or(|data| !data.is_empty() && data.len() <= max.into()));
             }),
             Step::Write(len) => ids.iter().for_each(|id| {
-                if self.bench.engine.write_credit(*id) > 0 {
+                if self.bench.engine.write_credit(self.bench.now, *id) > 0 {
                     self.bench.engine.write(now, *id, pattern(0, len.into()));
                 }
             }),
@@ -214,7 +214,7 @@ impl Model {
                 (true, false) => TcpFlags::empty(),
             },
             window: u16::MAX,
-            options: TcpOptions::default(),
+            options: TcpOptions { window_scale: (!opened).then_some(7), ..TcpOptions::default() },
             segment_size: None,
         };
         self.send(&segment, if opened { len } else { 0 });

@@ -230,15 +230,15 @@ fn rfc_2883_what_arrives_twice_is_reported_once() {
     bench.app(data(1, 1, "abcd"));
     bench.out();
     bench.app(data(1, 1, "abcd"));
-    assert_eq!(bench.out(), [". 1 ack 5 win 65535 sack 1-5"]);
+    assert_eq!(bench.out(), [". 1 ack 5 win 65532 sack 1-5"]);
     bench.app(data(3, 1, "cdef"));
-    assert_eq!(bench.out(), [". 1 ack 7 win 65535 sack 3-5"], "the part that was known");
+    assert_eq!(bench.out(), [". 1 ack 7 win 65530 sack 3-5"], "the part that was known");
     bench.app(data(7, 1, "gh"));
-    assert_eq!(bench.out(), [". 1 ack 9 win 65535"]);
+    assert_eq!(bench.out(), [". 1 ack 9 win 65528"]);
     bench.app(data(11, 1, "kl"));
     bench.out();
     bench.app(data(11, 1, "kl"));
-    assert_eq!(bench.out(), [". 1 ack 9 win 65535 sack 11-13 sack 11-13"]);
+    assert_eq!(bench.out(), [". 1 ack 9 win 65528 sack 11-13 sack 11-13"]);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn rfc_2018_4_data_does_not_stand_in_for_a_report() {
     bench.write(id, "answer");
     assert_eq!(
         bench.out(),
-        [". 1 ack 3 win 65535 sack 5-7", ". 1 ack 3 win 65535 sack 5-7", "P. 1+6 ack 3 win 65535"]
+        [". 1 ack 3 win 65534 sack 5-7", ". 1 ack 3 win 65534 sack 5-7", "P. 1+6 ack 3 win 65534"]
     );
 }
 

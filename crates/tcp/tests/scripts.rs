@@ -209,7 +209,7 @@ impl Subject for Interposer {
         Some((*self.flows.get(&id)?, name))
     }
 
-    fn query(&mut self, flow: &FlowKey, name: &str) -> Option<String> {
+    fn query(&mut self, now: Instant, flow: &FlowKey, name: &str) -> Option<String> {
         let id = self.id(flow).ok();
         let engine = self.engine();
         match name {
@@ -217,7 +217,7 @@ impl Subject for Interposer {
                 let info = engine.flows().find(|info| Some(info.id) == id);
                 Some(info.map_or("CLOSED".into(), |info| info.state.to_string()))
             }
-            "credit" => Some(engine.write_credit(id?).to_string()),
+            "credit" => Some(engine.write_credit(now, id?).to_string()),
             "delivered" => Some(engine.is_delivered(id?).to_string()),
             "flows" => Some(engine.flow_count().to_string()),
             "buffered" => {

@@ -295,7 +295,7 @@ impl OpenFlow {
     /// Target → app, while the engine gives credit.
     fn pump_down(&mut self, pump: &mut Pump<'_, '_>) -> usize {
         let mut moved = 0;
-        while self.down_open && moved < QUANTUM && pump.engine.write_credit(pump.id) > 0 {
+        while self.down_open && moved < QUANTUM && pump.engine.write_credit(pump.now, pump.id) > 0 {
             match self.tunnel.poll_next_unpin(pump.cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     moved += chunk.len();

@@ -1,9 +1,6 @@
-use std::collections::VecDeque;
-
 use super::Engine;
 use crate::clock::Time;
-use crate::flow::Flow;
-use crate::{CloseCause, Event, FlowId, State};
+use crate::{CloseCause, Event, State};
 
 /// Starved flows that one release of bytes may wake.
 const RELIEVED_AT_ONCE: usize = 8;
@@ -60,7 +57,18 @@ impl Engine {
             self.dirty.push_back(slot);
         }
         flow.ledger.wants_transmit = false;
-        note_starved(flow, &mut self.starved);
+        self.note_starved(slot);
+    }
+
+    /// Puts a flow that the budget holds up on the list of those to wake.
+    pub(super) fn note_starved(&mut self, slot: u32) {
+        if let Some(flow) = self.table.get_mut(slot)
+            && flow.ledger.starved
+            && !flow.ledger.waits_for_room
+        {
+            flow.ledger.waits_for_room = true;
+            self.starved.push_back(flow.id());
+        }
     }
 
     /// A deadline that moved later stays where it is: it is looked at again when it fires.
@@ -130,13 +138,5 @@ impl Engine {
         self.outbox.events.push_back(Event::Closed { id: flow.id(), cause });
         self.table.remove(slot);
         self.forget_acks();
-    }
-}
-
-/// Puts a flow that the budget holds up on the list of those to wake.
-pub(super) fn note_starved(flow: &mut Flow, starved: &mut VecDeque<FlowId>) {
-    if flow.ledger.starved && !flow.ledger.waits_for_room {
-        flow.ledger.waits_for_room = true;
-        starved.push_back(flow.id());
     }
 }

@@ -25,13 +25,13 @@ use pseudotcp_packet::{FlowKey, SeqNumber, TcpOptions};
 pub(crate) use arrive::Arrival;
 use ecn::EcnState;
 use opening::Opening;
-use receive::Receiver;
+use receive::{Receiver, Terms};
 use send::{Sender, TimerVerdict};
 use state::{State, Step};
 
 use crate::clock::Time;
 use crate::context::Context;
-use crate::{CloseCause, Config, Event, FlowId, FlowInfo, reply};
+use crate::{CloseCause, Event, FlowId, FlowInfo, reply};
 
 /// A flow that is being opened, open, or closing.
 #[derive(Debug)]
@@ -152,21 +152,22 @@ impl Flow {
     }
 
     pub(crate) fn read(&mut self, cx: &Context<'_>, max: usize) -> Option<Bytes> {
-        let data = self.receiver.read(max, cx.room, self.sender.mss())?;
-        self.ledger.starved |= self.receiver.is_starved(cx.room, self.sender.mss());
+        let terms = self.terms(cx);
+        let data = self.receiver.read(max, &terms)?;
+        self.ledger.starved |= self.receiver.is_starved(&terms);
         self.ledger.wants_transmit |= self.receiver.owes_ack();
         Some(data)
     }
 
     /// Bytes that `write` has room for; 0 is remembered.
-    pub(crate) fn write_credit(&mut self, config: &Config, room: usize) -> usize {
+    pub(crate) fn write_credit(&mut self, cx: &Context<'_>) -> usize {
         if !self.takes_data() {
             return 0;
         }
-        let own = config.send_buffer.saturating_sub(self.sender.buffered());
-        let credit = own.min(room);
+        let own = self.sender.share(cx.now, cx.config).saturating_sub(self.sender.buffered());
+        let credit = own.min(cx.room);
         self.credit_awaited = credit == 0;
-        self.ledger.starved |= own > 0 && room == 0;
+        self.ledger.starved |= own > 0 && cx.room == 0;
         credit
     }
 
@@ -280,8 +281,8 @@ impl Flow {
 
     /// Raises `Writable` if someone waits and a worthwhile amount has become free.
     fn announce_credit(&mut self, cx: &mut Context<'_>) {
-        let free = cx.config.send_buffer.saturating_sub(self.sender.buffered());
-        if !self.credit_awaited || free < cx.config.send_buffer / 4 {
+        let share = self.sender.share(cx.now, cx.config);
+        if !self.credit_awaited || share.saturating_sub(self.sender.buffered()) < share / 4 {
             return;
         }
         if cx.room > 0 {
@@ -290,6 +291,11 @@ impl Flow {
         } else {
             self.ledger.starved = true;
         }
+    }
+
+    fn terms(&self, cx: &Context<'_>) -> Terms {
+        let (mss, round_trip) = (self.sender.mss(), self.sender.round_trip());
+        Terms { now: cx.now, room: cx.room, mss, round_trip }
     }
 
     /// Whether the far side may still write and finish.

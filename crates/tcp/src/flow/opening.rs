@@ -75,7 +75,7 @@ impl Flow {
             key: syn.flow,
             state: State::Held,
             ended: None,
-            receiver: Receiver::new(next, config.receive_buffer, window_scale.unwrap_or(0)),
+            receiver: Receiver::new(cx.now, next, config.receive_buffer, window_scale.unwrap_or(0)),
             sender: Sender::new(cx.now, sender, config),
             timestamps,
             sack: selective,

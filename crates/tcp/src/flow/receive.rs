@@ -7,6 +7,7 @@ use crate::assembler::Assembler;
 use crate::chunks::Chunks;
 use crate::clock::Time;
 use crate::segment::Segment;
+use crate::share::Share;
 
 /// Units of the window scale kept back, so that rounding need not take back what was offered.
 /// Segments of 1,460 bytes misfit every unit; this is enough for 256 KiB of them.
@@ -20,6 +21,17 @@ const MAX_SURPLUS: u32 = 4;
 /// Segments at the start of a flow that are acknowledged at once, as the app's window grows by it.
 const QUICK_ACKS: u8 = 16;
 
+/// What the window depends on besides the receiver itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) now: Time,
+    /// How many more octets the budget lets a flow promise.
+    pub(crate) room: usize,
+    pub(crate) mss: u32,
+    /// To the app and back.
+    pub(crate) round_trip: Duration,
+}
+
 /// The direction from the app: what has arrived, and what may.
 #[derive(Debug)]
 pub(crate) struct Receiver {
@@ -29,7 +41,10 @@ pub(crate) struct Receiver {
     edge: SeqNumber,
     /// RCV.NXT as last told to the app.
     acked: SeqNumber,
+    /// The largest window.
     capacity: u32,
+    /// What of it is of use.
+    share: Share,
     shift: u8,
     /// One acknowledgement is owed for all that arrived in order.
     ack_owed: bool,
@@ -68,12 +83,13 @@ pub(crate) struct Arrived {
 
 impl Receiver {
     /// `next` follows the app's SYN.
-    pub(crate) fn new(next: SeqNumber, capacity: u32, shift: u8) -> Self {
+    pub(crate) fn new(now: Time, next: SeqNumber, capacity: u32, shift: u8) -> Self {
         Self {
             next,
             edge: next,
             acked: next,
             capacity,
+            share: Share::new(now),
             shift,
             ack_owed: false,
             ack_due: None,
@@ -174,14 +190,15 @@ impl Receiver {
     }
 
     /// The next bytes, and whether taking them made the window worth telling about.
-    pub(crate) fn read(&mut self, max: usize, room: usize, mss: u32) -> Option<Bytes> {
+    pub(crate) fn read(&mut self, max: usize, terms: &Terms) -> Option<Bytes> {
         let data = self.unread.pop(max)?;
+        self.share.take(terms.now, terms.round_trip, octets(data.len()));
         if self.unread.is_empty() {
             self.announced = false;
         }
         // RFC 9293 §3.8.6.2.2: SWS avoidance by the receiver.
-        let gain = self.next.advance(self.space(room)).offset_from(self.edge);
-        let worthwhile = (self.capacity / 2).min(2 * mss);
+        let gain = self.next.advance(self.space(terms)).offset_from(self.edge);
+        let worthwhile = (self.size(terms) / 2).min(2 * terms.mss);
         if self.fin.is_none() && u32::try_from(gain).is_ok_and(|gain| gain >= worthwhile) {
             self.ack_owed = true;
         }
@@ -199,13 +216,13 @@ impl Receiver {
     ///
     /// RFC 9293 §3.8.6: the right edge never moves back. Where the scale leaves no other choice it
     /// does by less than one unit (RFC 7323 §2.4), and what was promised is still taken.
-    pub(crate) fn offer(&mut self, room: usize, mss: u32, scaled: bool) -> u16 {
+    pub(crate) fn offer(&mut self, terms: &Terms, scaled: bool) -> u16 {
         let shift = if scaled { self.shift } else { 0 };
         let promised = u32::try_from(self.edge.offset_from(self.next)).unwrap_or(0);
         let rounded = |window: u32| (window >> shift) << shift;
-        let space = self.space(room);
+        let (space, mss) = (self.space(terms), terms.mss);
         // RFC 9293 §3.8.6.2.2: where little room is left its edge does not move by small steps.
-        let half = self.capacity / 2;
+        let half = self.size(terms) / 2;
         let crowded = octets(self.unread.len()) > half || space < 2 * mss;
         let silly = crowded && space.saturating_sub(promised) < mss.min(half);
         let mut window = rounded(if silly { promised } else { space.max(promised) });
@@ -270,17 +287,24 @@ impl Receiver {
     }
 
     /// Whether the budget, not the app's own unread bytes, keeps the window shut.
-    pub(crate) fn is_starved(&self, room: usize, mss: u32) -> bool {
-        let own = self.capacity.saturating_sub(octets(self.unread.len()));
-        self.fin.is_none() && own >= mss && octets(room) < mss
+    pub(crate) fn is_starved(&self, terms: &Terms) -> bool {
+        let own = self.size(terms).saturating_sub(octets(self.unread.len()));
+        self.fin.is_none() && own >= terms.mss && octets(terms.room) < terms.mss
     }
 
-    /// The window that could be offered now: free capacity, and what the budget allows.
-    fn space(&self, room: usize) -> u32 {
+    /// The window that could be offered now: what is free of the flow's share, and what the budget
+    /// allows.
+    fn space(&self, terms: &Terms) -> u32 {
         let slack = if self.shift == 0 { 0 } else { SLACK_UNITS << self.shift };
-        let own = self.capacity.saturating_sub(slack + octets(self.unread.len()));
+        let most = self.size(terms).min(self.capacity.saturating_sub(slack));
+        let own = most.saturating_sub(octets(self.unread.len()));
         let shown = u32::from(u16::MAX) << self.shift;
-        own.min(shown).min(octets(room.saturating_add(self.behind_gap())))
+        own.min(shown).min(octets(terms.room.saturating_add(self.behind_gap())))
+    }
+
+    /// The largest window that is of use.
+    fn size(&self, terms: &Terms) -> u32 {
+        self.share.size(terms.now, terms.round_trip, self.capacity)
     }
 
     fn promise(&mut self, window: u32) {

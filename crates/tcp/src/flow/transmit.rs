@@ -49,7 +49,7 @@ impl Flow {
             ..self.options(cx)
         };
         // RFC 7323 §2.2: the window of a SYN is never scaled.
-        let window = self.receiver.offer(cx.room, self.sender.mss(), false);
+        let window = self.receiver.offer(&self.terms(cx), false);
         let seq = self.sender.una();
         self.sender.syn_sent(cx.now);
         self.receiver.ack_sent();
@@ -114,8 +114,9 @@ impl Flow {
     }
 
     fn offer(&mut self, cx: &Context<'_>) -> u16 {
-        self.ledger.starved |= self.receiver.is_starved(cx.room, self.sender.mss());
-        self.receiver.offer(cx.room, self.sender.mss(), true)
+        let terms = self.terms(cx);
+        self.ledger.starved |= self.receiver.is_starved(&terms);
+        self.receiver.offer(&terms, true)
     }
 
     /// Payload octets of the largest packet: one MSS, or as many as the device cuts.

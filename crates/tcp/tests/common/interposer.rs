@@ -102,7 +102,7 @@ impl Interposer {
 
     fn write(&mut self, now: Instant, id: FlowId) {
         let far = self.far.get_mut(&id).unwrap();
-        while far.sent < self.download && self.engine.write_credit(id) > 0 {
+        while far.sent < self.download && self.engine.write_credit(now, id) > 0 {
             let len = usize::try_from(self.download - far.sent).unwrap().min(CHUNK);
             self.engine.write(now, id, pattern(far.sent, len));
             far.sent += len as u64;

@@ -63,7 +63,7 @@ pub trait Subject: Node {
     fn poll_event(&mut self) -> Option<(FlowKey, String)>;
 
     /// What `name` is at present, for lines like `expect state ESTABLISHED`.
-    fn query(&mut self, flow: &FlowKey, name: &str) -> Option<String>;
+    fn query(&mut self, now: Instant, flow: &FlowKey, name: &str) -> Option<String>;
 }
 
 /// Why a script failed, and where.

@@ -225,7 +225,9 @@ impl<S: Subject> Runner<S> {
             self.drain();
             self.timer()
         } else {
-            self.subject.query(&flow, name).ok_or_else(|| format!("{name} is not known"))?
+            self.subject
+                .query(self.now, &flow, name)
+                .ok_or_else(|| format!("{name} is not known"))?
         };
         let number = |text: &str| text.trim().parse::<f64>().ok();
         let holds = match (wanted.strip_prefix(">="), wanted.strip_prefix("<=")) {
@@ -506,7 +508,7 @@ mod tests {
             self.event.take().map(|flow| (flow, "refused".into()))
         }
 
-        fn query(&mut self, _: &FlowKey, name: &str) -> Option<String> {
+        fn query(&mut self, _: Instant, _: &FlowKey, name: &str) -> Option<String> {
             (name == "answer").then(|| "42".into())
         }
     }

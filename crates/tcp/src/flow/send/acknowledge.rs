@@ -103,6 +103,7 @@ impl Sender {
         if news.recovered {
             self.congestion.on_recovered();
         }
+        self.share.take(now, self.rtt.smoothed(), octets);
         self.unanswered = None;
         // RFC 6298 §5.2 and §5.3.
         self.active = now;

@@ -17,6 +17,7 @@ use super::recovery::{Recovery, Reordering};
 use crate::clock::Time;
 use crate::rtt::RttEstimator;
 use crate::send_buffer::SendBuffer;
+use crate::share::Share;
 use crate::{Config, Stats};
 
 /// The direction to the app.
@@ -42,6 +43,8 @@ pub(crate) struct Sender {
     due: Due,
     reordering: Reordering,
     buffer: SendBuffer,
+    /// How much of it is of use.
+    share: Share,
     /// While something is in flight.
     recovery: Option<Box<Recovery>>,
     rtt: RttEstimator,
@@ -108,6 +111,7 @@ impl Sender {
             due: Due::Nothing,
             reordering: Reordering::default(),
             buffer: SendBuffer::new(ours.advance(1)),
+            share: Share::new(now),
             recovery: None,
             rtt: RttEstimator::default(),
             timer: None,
@@ -141,6 +145,17 @@ impl Sender {
     /// All bytes that the app has acknowledged.
     pub(crate) fn total(&self) -> u64 {
         self.buffer.acknowledged()
+    }
+
+    /// How many octets it is of use to buffer.
+    pub(crate) fn share(&self, now: Time, config: &Config) -> usize {
+        let limit = u32::try_from(config.send_buffer).unwrap_or(u32::MAX);
+        self.share.size(now, self.round_trip(), limit) as usize
+    }
+
+    /// To the app and back.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.rtt.smoothed()
     }
 
     pub(crate) fn timeout(&self) -> Duration {
