@@ -6,7 +6,7 @@ use crate::chunks::Chunks;
 /// Shorter pieces are copied: they may be slices of a buffer several times their size.
 const SMALL: usize = 4 * 1024;
 /// What a longer piece is taken to keep alive at least, as it may be a slice, too: transports read
-/// into buffers of the size of a frame of HTTP/2 (RFC 9113 §4.2), and a TLS record is no longer.
+/// into buffers of the size of a frame of HTTP/2, and a TLS record is no longer.
 const SLICED: usize = 16 * 1024 + 9;
 
 /// The bytes from SND.UNA on, sent or not, each kept until it is acknowledged.
