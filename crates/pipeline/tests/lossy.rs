@@ -23,7 +23,7 @@ fn byte(offset: usize) -> u8 {
 #[tokio::test(start_paused = true)]
 async fn fifty_megabytes_each_way_survive_a_lossy_device() {
     let seed = seed();
-    let faults = Faults { drop: 0.01, duplicate: 0.005, reorder: 0.005, corrupt: 0.001 };
+    let faults = Faults { drop: 0.01, duplicate: 0.005, reorder: 0.005, corrupt: 0.001, mtu: None };
     let stack = Stack::new(Config::default(), Arc::new(Mock::new(Script::echo()))).unwrap();
     let mut lab = Lab::new(Faulty::new(stack, faults, faults, seed));
     let (to_app, from_app) = (lab.port.inbound(), lab.port.outbound());

@@ -3,10 +3,10 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures::{Sink, SinkExt, Stream, StreamExt};
-use pseudotcp_packet::Packet;
+use pseudotcp_packet::{Packet, Quote};
 
 use crate::random::Dice;
 
@@ -22,6 +22,9 @@ pub struct Faults {
     pub reorder: f64,
     /// A bit of the packet turns over; what a receiver would notice is lost.
     pub corrupt: f64,
+    /// The largest packet in octets, where there is a limit. Larger ones are lost, and their sender
+    /// is told so by ICMP.
+    pub mtu: Option<u32>,
 }
 
 /// What a [`Faulty`] port did in one direction, in packets of the wire. The counts may be read
@@ -33,6 +36,7 @@ pub struct FaultCounts {
     duplicated: AtomicU64,
     reordered: AtomicU64,
     corrupted: AtomicU64,
+    too_big: AtomicU64,
 }
 
 impl FaultCounts {
@@ -60,9 +64,15 @@ impl FaultCounts {
     pub fn corrupted(&self) -> u64 {
         self.corrupted.load(Ordering::Relaxed)
     }
+
+    /// Packets that exceeded the MTU.
+    pub fn too_big(&self) -> u64 {
+        self.too_big.load(Ordering::Relaxed)
+    }
 }
 
-/// A packet port that loses, doubles, swaps and changes what passes through another port.
+/// A packet port that loses, doubles, swaps and changes what passes through another port, or is too
+/// narrow for it.
 ///
 /// It is itself a port, `Stream<Item = io::Result<Packet>>` and `Sink<Packet, Error =
 /// io::Error>`. A packet that is held back to be overtaken goes on when the stream runs dry or the
@@ -72,6 +82,8 @@ pub struct Faulty<P> {
     port: P,
     inbound: Direction,
     outbound: Direction,
+    /// Who waits for the stream.
+    reader: Option<Waker>,
 }
 
 impl<P> Faulty<P> {
@@ -79,7 +91,7 @@ impl<P> Faulty<P> {
     /// same seed treats the same packets in the same way.
     pub fn new(port: P, inbound: Faults, outbound: Faults, seed: u64) -> Self {
         let (inbound, outbound) = (Direction::new(inbound, seed), Direction::new(outbound, !seed));
-        Self { port, inbound, outbound }
+        Self { port, inbound, outbound, reader: None }
     }
 
     /// The wrapped port.
@@ -102,14 +114,18 @@ impl<P: Stream<Item = io::Result<Packet>> + Unpin> Stream for Faulty<P> {
     type Item = io::Result<Packet>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { port, inbound, outbound, reader } = &mut *self;
         loop {
-            if let Some(packet) = self.inbound.ready.pop_front() {
+            if let Some(packet) = inbound.ready.pop_front() {
                 return Poll::Ready(Some(Ok(packet)));
             }
-            match self.port.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok(packet))) => self.inbound.treat(&packet),
-                Poll::Pending | Poll::Ready(None) if self.inbound.release() => {}
-                other => return other,
+            match port.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(packet))) => inbound.treat(&packet, outbound),
+                Poll::Pending | Poll::Ready(None) if inbound.release() => {}
+                other => {
+                    *reader = Some(cx.waker().clone());
+                    return other;
+                }
             }
         }
     }
@@ -136,7 +152,13 @@ impl<P: Sink<Packet, Error = io::Error> + Unpin> Sink<Packet> for Faulty<P> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> io::Result<()> {
-        self.outbound.treat(&packet);
+        let Self { inbound, outbound, reader, .. } = &mut *self;
+        outbound.treat(&packet, inbound);
+        if !inbound.ready.is_empty()
+            && let Some(reader) = reader.take()
+        {
+            reader.wake();
+        }
         Ok(())
     }
 
@@ -170,11 +192,16 @@ impl Direction {
         Self { faults, dice, ready: VecDeque::new(), held: None, counts }
     }
 
-    fn treat(&mut self, packet: &Packet) {
-        packet.segments().for_each(|packet| self.treat_whole(packet));
+    /// Answers go the other way.
+    fn treat(&mut self, packet: &Packet, back: &mut Self) {
+        packet.segments().for_each(|packet| self.treat_whole(packet, back));
     }
 
-    fn treat_whole(&mut self, packet: Packet) {
+    fn treat_whole(&mut self, packet: Packet, back: &mut Self) {
+        if let Some(mtu) = self.faults.mtu.filter(|mtu| packet.total_len() > *mtu as usize) {
+            count(&self.counts.too_big);
+            return back.ready.extend(Quote::of(&packet).map(|quote| quote.too_big(mtu)));
+        }
         if self.dice.happens(self.faults.drop) {
             return count(&self.counts.dropped);
         }

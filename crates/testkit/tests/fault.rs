@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
-use pseudotcp_packet::{Packet, build};
+use pseudotcp_packet::{Packet, Transport, build};
 use pseudotcp_testkit::{Faults, Faulty, seed};
 
 /// Yields what was sent into it; never ends.
@@ -118,6 +118,24 @@ fn corruption_never_reaches_a_payload() {
     assert_eq!(port.outbound().corrupted(), 2_000);
     // Only a checksum of one bit can lose it and be taken for absent, its payload untouched.
     assert!(numbers.len() < 3 && numbers.is_sorted(), "{numbers:?}");
+}
+
+#[test]
+fn what_is_too_big_is_lost_and_its_sender_told_so() {
+    let faults = Faults { mtu: Some(100), ..Faults::default() };
+    let mut port = Faulty::new(Mirror::default(), Faults::default(), faults, seed());
+    let ends = ("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
+    for len in [72, 73] {
+        let packet = build::datagram(ends.0, ends.1, Bytes::from(vec![0; len]), None).unwrap();
+        port.send(packet).now_or_never().unwrap().unwrap();
+    }
+    let mut next = || port.next().now_or_never().map(|packet| packet.unwrap().unwrap());
+    let error = next().unwrap();
+    assert!(
+        matches!(error.transport(), Transport::Icmp(_)) && error.ip().destination() == ends.0.ip()
+    );
+    assert_eq!((next().unwrap().total_len(), next().is_none()), (100, true));
+    assert_eq!((port.outbound().too_big(), port.outbound().passed()), (1, 1));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pseudotcp_direct::Direct;
@@ -14,6 +15,7 @@ use pseudotcp_testkit::{FaultCounts, Faults, Faulty, seed};
 use pseudotcp_tun::{LinuxTun, TunConfig, TunPort};
 use tokio::sync::oneshot;
 
+use super::delayed::Delayed;
 use super::netns::Namespace;
 use super::recorder::Recorder;
 
@@ -31,8 +33,8 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// Starts a stack whose device treats packets so.
-    pub(crate) fn new(faults: Faults) -> Self {
+    /// Starts a stack whose device treats packets so, and is so far away from the stack.
+    pub(crate) fn new(faults: Faults, delay: Duration) -> Self {
         let host = Arc::new(Namespace::new("host"));
         let (stop, stopped) = oneshot::channel();
         let (started, counts) = mpsc::channel();
@@ -44,7 +46,7 @@ impl Bare {
             runtime.expect("a runtime").block_on(async {
                 let port = Faulty::new(device(), faults, faults, seed);
                 started.send((port.inbound(), port.outbound())).expect("the test waits");
-                run(port, witness, stopped).await;
+                run(port, delay, witness, stopped).await;
             });
         });
         let (outbound, inbound) = counts.recv().expect("the data path starts");
@@ -71,10 +73,16 @@ fn device() -> TunPort {
 }
 
 /// The whole data path, until the test has had enough.
-async fn run(port: Faulty<TunPort>, witness: Recorder, stopped: oneshot::Receiver<()>) {
+async fn run(
+    port: Faulty<TunPort>,
+    delay: Duration,
+    witness: Recorder,
+    stopped: oneshot::Receiver<()>,
+) {
     let (mtu, offload) = (port.port().mtu(), port.port().has_tcp_offload());
     let config = stack::Config::for_device(mtu, offload);
     let stack = Stack::new(config, Arc::new(Loopback(Direct::default()))).expect("a stack");
+    let port = Delayed::new(port, delay);
     let port = Tap::new(port, move |direction, packet: &Packet| witness.note(direction, packet));
     tokio::select! {
         ended = splice(port, stack) => panic!("the data path ended: {ended:?}"),

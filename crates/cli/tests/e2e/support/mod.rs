@@ -5,6 +5,7 @@ pub(crate) mod certificate;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod curl;
+pub(crate) mod delayed;
 pub(crate) mod dns_message;
 pub(crate) mod failure;
 pub(crate) mod flow;

@@ -16,7 +16,8 @@ use crate::support::{clock, need};
 use crate::targets::transfer;
 
 /// What the device does to the packets of either direction.
-const FAULTS: Faults = Faults { drop: 0.01, duplicate: 0.002, reorder: 0.005, corrupt: 0.001 };
+const FAULTS: Faults =
+    Faults { drop: 0.01, duplicate: 0.002, reorder: 0.005, corrupt: 0.001, mtu: None };
 
 /// The bytes of one direction; the smallest windows get by with fewer.
 const BYTES: usize = 4_000_000;
@@ -99,6 +100,26 @@ fn with_a_receive_buffer_of_4_kib() {
     exchange(FEW_BYTES, |bare| bare.host.set("net/ipv4/tcp_rmem", "4096 4096 4096"), plain);
 }
 
+/// Each packet takes 5 ms in either direction.
+#[test]
+fn over_a_long_way() {
+    let delay = Duration::from_millis(5);
+    with_device(FAULTS, delay, |_| {}, |bare| all_three(bare, FEW_BYTES, plain));
+}
+
+/// A router between the host and the stack carries less than either knows, and says so.
+#[test]
+fn over_a_narrow_way() {
+    let narrow = Faults { mtu: Some(1_100), ..FAULTS };
+    let all = |bare: &Bare| {
+        all_three(bare, BYTES, plain);
+        for direction in [&bare.inbound, &bare.outbound] {
+            assert!(direction.too_big() > 0, "everything was small enough");
+        }
+    };
+    with_device(narrow, Duration::ZERO, |_| {}, all);
+}
+
 /// Data in the SYN, without a cookie.
 #[test]
 fn with_fast_open() {
@@ -139,19 +160,26 @@ type Connect = fn(SocketAddr) -> io::Result<TcpStream>;
 
 /// All three kinds of traffic, each over a connection of its own.
 fn exchange(bytes: usize, prepare: impl Fn(&Bare), connect: Connect) {
-    with_host(prepare, |bare| {
-        download(bare, bytes, connect);
-        upload(bare, bytes, connect);
-        half_close(bare, bytes, connect);
-    });
+    with_host(prepare, |bare| all_three(bare, bytes, connect));
+}
+
+fn all_three(bare: &Bare, bytes: usize, connect: Connect) {
+    download(bare, bytes, connect);
+    upload(bare, bytes, connect);
+    half_close(bare, bytes, connect);
 }
 
 /// Runs apps on a host whose device does as [`FAULTS`] says.
 fn with_host(prepare: impl Fn(&Bare), apps: impl Fn(&Bare)) {
+    with_device(FAULTS, Duration::ZERO, prepare, apps);
+}
+
+/// Runs apps on a host whose device treats packets so, and is so far away.
+fn with_device(faults: Faults, delay: Duration, prepare: impl Fn(&Bare), apps: impl Fn(&Bare)) {
     if !need::met(&[]) {
         return;
     }
-    let bare = Bare::new(FAULTS);
+    let bare = Bare::new(faults, delay);
     prepare(&bare);
     transfer::send(bare.host.listen_blocking(DOWNLOAD));
     transfer::sum(bare.host.listen_blocking(UPLOAD));
