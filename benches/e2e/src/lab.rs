@@ -133,8 +133,11 @@ fn wire(bench: &Path, a: End<'_>, b: End<'_>, options: &[String]) -> Result<Proc
     let process = Process::start("the wire", command)?;
     process.wait_line("ready")?;
     a.0.ip(&format!("link set {} netns {}", b.1, b.0.0))?;
-    bring_up(a)?;
-    bring_up(b)?;
+    for end in [a, b] {
+        // What is lost shall be lost on the way, and not before it.
+        end.0.ip(&format!("link set {} txqueuelen 10000", end.1))?;
+        bring_up(end)?;
+    }
     Ok(process)
 }
 

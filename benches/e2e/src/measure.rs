@@ -40,7 +40,7 @@ pub(crate) struct Options {
     #[arg(long)]
     workload: Option<String>,
 
-    /// Only subjects whose names contain one of these.
+    /// Only subjects with one of these names, or whose names contain it where none is so called.
     #[arg(long)]
     subject: Vec<String>,
 
@@ -87,12 +87,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn subjects(options: &Options, programs: &Programs) -> Vec<Subject> {
-    let all = Subject::all(programs, &options.peer).into_iter();
-    let wanted = |subject: &Subject| {
-        options.subject.is_empty()
-            || options.subject.iter().any(|part| subject.name().contains(part))
+    let mut all = Subject::all(programs, &options.peer);
+    let names: Vec<_> = all.iter().map(|subject| subject.name().to_owned()).collect();
+    let wanted = |name: &str| {
+        let is_meant = |part: &String| {
+            name == part || !names.contains(part) && name.contains(part.as_str())
+        };
+        options.subject.is_empty() || options.subject.iter().any(is_meant)
     };
-    all.filter(wanted).collect()
+    all.retain(|subject| wanted(subject.name()));
+    all
 }
 
 impl Options {

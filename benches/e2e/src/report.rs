@@ -58,7 +58,7 @@ impl Series {
 }
 
 impl Report {
-    /// Takes in one measurement.
+    /// Takes in one measurement, and shows it.
     pub(crate) fn add(&mut self, workload: &str, subject: &str, measured: Result<Figures>) {
         let figures = match measured {
             Ok(figures) => figures,
@@ -72,6 +72,7 @@ impl Report {
             if HIDDEN.contains(&figure.as_str()) {
                 continue;
             }
+            eprintln!("  {subject:<20} {value:>10.2}  {figure}");
             let same = |series: &&mut Series| {
                 series.workload == workload && series.figure == figure && series.subject == subject
             };

@@ -1,8 +1,9 @@
 //! Many flows that say nothing.
 
 use std::net::UdpSocket;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use tokio::io::AsyncReadExt;
@@ -25,6 +26,10 @@ enum Kind {
     Udp,
 }
 
+/// How long an answer may take before it is asked for again, and how often.
+const PATIENCE: Duration = Duration::from_secs(1);
+const TRIES: usize = 10;
+
 /// Opens them, says so, and keeps them until standard input ends.
 pub(super) async fn run(way: &Way, options: &Options) -> Result<Figures> {
     let (mut connections, mut sockets) = (Vec::new(), Vec::new());
@@ -36,15 +41,25 @@ pub(super) async fn run(way: &Way, options: &Options) -> Result<Figures> {
                 connections.push(connection);
             }
             Kind::Udp => {
-                let socket = UdpSocket::bind("0.0.0.0:0")?;
-                socket.connect(server())?;
-                socket.send(&[ECHO; 16])?;
-                socket.recv(&mut [0; 16])?;
-                sockets.push(socket);
+                sockets.push(answered()?);
             }
         }
     }
     println!("open");
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
     Ok(Figures::new())
+}
+
+/// A socket that has had an answer.
+fn answered() -> Result<UdpSocket> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect(server())?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    for _ in 0..TRIES {
+        socket.send(&[ECHO; 16])?;
+        if socket.recv(&mut [0; 16]).is_ok() {
+            return Ok(socket);
+        }
+    }
+    bail!("no answer")
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{UdpGroSegment, UdpGsoSegment};
-use socket2::SockRef;
+use nix::sys::socket::sockopt::{RcvBufForce, UdpGroSegment, UdpGsoSegment};
 
 use super::bulk::Direction;
 use super::{Figures, now, server};
@@ -122,7 +121,7 @@ pub(super) fn run(options: &Options) -> Result<Figures> {
 /// A socket with much room, whose datagrams the kernel joins where they are batched.
 pub(crate) fn open(port: u16, batched: bool) -> Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
-    SockRef::from(&socket).set_recv_buffer_size(16 << 20)?;
+    setsockopt(&socket, RcvBufForce, &(16 << 20))?;
     setsockopt(&socket, UdpGroSegment, &batched)?;
     Ok(socket)
 }
