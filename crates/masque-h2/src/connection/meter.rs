@@ -1,12 +1,13 @@
 //! What passes between TLS and HTTP/2, counted, and rationed for the sake of the other tasks.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::yield_now;
 
 use crate::state::{Counters, count};
 
@@ -69,7 +70,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
     ) -> Poll<io::Result<()>> {
         let ration = self.meter.ration.load(Ordering::Relaxed);
         if ration == 0 {
-            cx.waker().wake_by_ref();
+            // To be woken at once would mean to run again and again before the runtime looks at
+            // sockets, timers and whoever called it: dozens of rations. This lets all of them run first.
+            let _woken_later = pin!(yield_now()).poll(cx);
             return Poll::Pending;
         }
         let before = buffer.filled().len();

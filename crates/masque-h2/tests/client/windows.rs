@@ -86,7 +86,7 @@ async fn many_flows_that_are_slow_alone_fill_the_link_together() {
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_idle_flows_leave_the_windows_alone() {
     let proxy = source(None);
-    let client = proxy.client();
+    let client = Client::new(proxy.config().flows_per_connection(20_000)).unwrap();
     let mut idle = Vec::new();
     for _ in 0..100 {
         let opens = (0..100).map(|_| open(&client, "echo.test"));
@@ -180,4 +180,22 @@ async fn envoy_gets_large_windows_at_once() {
         sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(proxy.connections(), 3);
+}
+
+/// A runtime of one thread runs dozens of turns of its tasks for one of the future that it was
+/// started with, which is where a small program reads its flows.
+#[tokio::test]
+async fn a_fast_proxy_does_not_keep_its_client_from_reading() {
+    let proxy = Proxy::start(|tls| serve(tls, streams(20_000), source_or_echo)).await;
+    let client = proxy.client();
+    let opens = (0..4).map(|_| open(&client, "source.test"));
+    let _unread: Vec<_> = soon(join_all(opens)).await;
+    let (mut received, mut at_once) = (0, 0);
+    while received < FIRST {
+        soon(tokio::task::yield_now()).await;
+        let now = client.stats().bytes_received;
+        at_once = at_once.max(now - received);
+        received = now;
+    }
+    assert!(at_once < MIB, "{at_once} bytes came between two turns");
 }
