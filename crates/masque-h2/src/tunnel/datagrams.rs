@@ -1,6 +1,5 @@
 //! An open UDP flow: datagrams in capsules (RFC 9298 §5).
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,13 +10,15 @@ use h2::{Reason, RecvStream, SendStream};
 use pseudotcp_masque::datagram::{Decoder, Format, MAX_PAYLOAD};
 use pseudotcp_masque::proxy_status::FIELD_NAME;
 use pseudotcp_masque::{DatagramStream, TunnelError};
+use tokio::time::Instant;
 
 use super::bytes::{MAX_DATA, poll_room};
-use super::outbox::{MAX_WAITING, Outbox};
+use super::outbox::Outbox;
+use super::queue::DatagramQueue;
 use crate::connection::Permit;
 use crate::connection::{Fault, Inbound, Queue};
 use crate::request::Accepted;
-use crate::state::{Counters, count};
+use crate::state::Counters;
 
 /// A datagram shorter than this is copied out of the read buffer, which it would pin.
 const SMALL: usize = 4 * 1024;
@@ -25,27 +26,23 @@ const SMALL: usize = 4 * 1024;
 /// The datagrams that wait for the flow's owner.
 pub(crate) struct Received {
     decoder: Decoder,
-    waiting: VecDeque<Bytes>,
-    counters: Arc<Counters>,
+    waiting: DatagramQueue,
 }
 
 impl Queue for Received {
     fn push(&mut self, mut chunk: Bytes) -> Result<usize, Fault> {
-        let length = chunk.len();
+        let (length, now) = (chunk.len(), Instant::now());
         while let Some(payload) = self.decoder.decode(&mut chunk).map_err(Fault::Capsule)? {
-            if self.waiting.len() == MAX_WAITING {
-                self.waiting.pop_front();
-                count(&self.counters.datagrams_dropped, 1);
-            }
             let small = payload.len() < SMALL;
-            self.waiting.push_back(if small { Bytes::copy_from_slice(&payload) } else { payload });
+            let payload = if small { Bytes::copy_from_slice(&payload) } else { payload };
+            self.waiting.push(now, payload);
         }
         // The queue is bounded by itself: a flow that nobody reads must not stop the proxy.
         Ok(length)
     }
 
     fn pop(&mut self) -> Option<(Bytes, usize)> {
-        self.waiting.pop_front().map(|payload| (payload, 0))
+        self.waiting.pop().map(|payload| (payload, 0))
     }
 
     fn finish(&mut self, recv: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
@@ -77,8 +74,7 @@ impl Datagrams {
         let Accepted { permit, send, recv } = accepted;
         let queue = Received {
             decoder: Decoder::with_format(format),
-            waiting: VecDeque::new(),
-            counters: Arc::clone(&counters),
+            waiting: DatagramQueue::new(Arc::clone(&counters)),
         };
         let inbound = Inbound::new(Arc::clone(permit.link()), recv, queue);
         Self {

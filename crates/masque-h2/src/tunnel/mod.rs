@@ -4,6 +4,7 @@ mod bytes;
 mod capsules;
 mod datagrams;
 mod outbox;
+mod queue;
 
 pub(crate) use bytes::Tunnel;
 pub(crate) use capsules::{TcpCapsules, UdpCapsules};

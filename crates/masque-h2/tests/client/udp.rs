@@ -147,6 +147,10 @@ async fn datagrams_do_not_wait_longer_than_they_are_worth() {
     assert!(client.stats().datagrams_dropped >= 1);
 }
 
+/// Of datagrams of this size so many wait, which take 512 KiB with what each costs.
+const LARGE: usize = 10_000;
+const KEPT: u8 = 52;
+
 #[tokio::test]
 async fn of_too_many_datagrams_the_oldest_are_dropped() {
     let proxy =
@@ -157,8 +161,8 @@ async fn of_too_many_datagrams_the_oldest_are_dropped() {
         .await;
     let client = proxy.client();
     let mut tunnel = open_udp(&client).await;
-    for number in 0..70_u8 {
-        soon(tunnel.feed(Bytes::copy_from_slice(&[number]))).await.unwrap();
+    for number in 0..KEPT + 6 {
+        soon(tunnel.feed(Bytes::from(vec![number; LARGE]))).await.unwrap();
     }
     assert_eq!(client.stats().datagrams_dropped, 6);
     let too_large = Bytes::from(vec![0; tunnel.max_datagram_size() + 1]);
@@ -171,7 +175,7 @@ async fn who_does_not_read_loses_the_oldest_and_stops_nobody() {
     let proxy = Proxy::answering(|request, mut respond| async move {
         let mut send = accept(&mut respond);
         for number in 0..100_u8 {
-            send.send_data(capsules(&[&[number]]), false).unwrap();
+            send.send_data(capsules(&[&[number; LARGE]]), false).unwrap();
         }
         let _kept_open = request.into_body().data().await;
     })
@@ -179,13 +183,13 @@ async fn who_does_not_read_loses_the_oldest_and_stops_nobody() {
     let client = proxy.client();
     let mut tunnel = open_udp(&client).await;
     soon(async {
-        while client.stats().datagrams_dropped < 36 {
+        while client.stats().datagrams_dropped < u64::from(100 - KEPT) {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    for number in 36..100_u8 {
-        assert_eq!(soon(tunnel.next()).await.unwrap().unwrap(), &[number][..]);
+    for number in 100 - KEPT..100 {
+        assert_eq!(soon(tunnel.next()).await.unwrap().unwrap(), &[number; LARGE][..]);
     }
     assert!(tunnel.next().now_or_never().is_none());
 }

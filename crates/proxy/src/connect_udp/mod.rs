@@ -6,6 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use pseudotcp_masque::Target;
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 
 use crate::client::{Receiver, Sender};
@@ -15,6 +16,9 @@ use crate::serve::Shared;
 use crate::tunnel::{Ended, Tunnel};
 
 use self::relay::UdpRelay;
+
+/// The kernel's receive buffer of a socket, in bytes.
+const ROOM: usize = 1 << 20;
 
 /// A socket that is connected to the first address that this host can send to.
 pub(crate) async fn open(shared: &Shared, target: &Target) -> Result<UdpSocket, Refusal> {
@@ -44,9 +48,21 @@ async fn connected(target: SocketAddr) -> io::Result<UdpSocket> {
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
     let socket = UdpSocket::bind(any).await?;
+    make_room(&socket);
     hear_icmp(&socket, target)?;
     socket.connect(target).await?;
     Ok(socket)
+}
+
+/// The kernel's room for what the target sends while this process does not run: 1 MiB, or as much as
+/// the system allows. What is not used costs nothing.
+fn make_room(socket: &UdpSocket) {
+    // Neither is needed for the tunnel to work; the first wants CAP_NET_ADMIN.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::RcvBufForce, &ROOM).is_ok() {
+        return;
+    }
+    let _ = SockRef::from(socket).set_recv_buffer_size(ROOM);
 }
 
 /// Without this Linux tells a connected socket of a closed port, but not of an unreachable host.
