@@ -12,7 +12,7 @@ use crate::Config;
 /// How much may wait in the kernel unsent (`TCP_NOTSENT_LOWAT`): what waits there longer than
 /// needed delays every flow alike.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const NOT_SENT: u32 = 128 * 1024;
+const NOT_SENT: u32 = 32 * 1024;
 
 /// A connected socket with its options.
 pub(super) async fn connect(config: &Config, address: SocketAddr) -> io::Result<TcpStream> {

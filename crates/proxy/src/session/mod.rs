@@ -20,7 +20,7 @@ use crate::serve::Shared;
 
 /// What the kernel holds unsent before it says that the socket is full: enough to fill the line,
 /// little enough that a new frame does not wait behind much.
-const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
+const NOT_SENT_LOW_WATER: u32 = 32 * 1024;
 
 /// What all requests of a connection have in common.
 struct Client {

@@ -29,6 +29,8 @@
 //! The same must be done around the library's handshake, which writes and flushes too. Nothing else
 //! empties the buffer but a write that finds it full, and the shutdown.
 
+mod pace;
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -37,6 +39,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use self::pace::Pace;
 
 /// A byte stream whose writes are held back until the [`CorkHandle`] is drained.
 pub struct Corked<T> {
@@ -54,13 +58,15 @@ pub struct CorkHandle<T> {
 struct Inner<T> {
     io: T,
     held: BytesMut,
-    limit: usize,
+    pace: Pace,
 }
 
 impl<T> Corked<T> {
-    /// Puts a buffer of at most `limit` bytes (64 KiB serve well) in front of `io`.
+    /// Puts a buffer of at most `limit` bytes (64 KiB serve well) in front of `io`. Where `io` takes
+    /// them slowly, it holds what leaves within 5 ms, or one frame.
     pub fn new(io: T, limit: usize) -> (Self, CorkHandle<T>) {
-        let inner = Arc::new(Mutex::new(Inner { io, held: BytesMut::new(), limit: limit.max(1) }));
+        let pace = Pace::new(limit.max(1));
+        let inner = Arc::new(Mutex::new(Inner { io, held: BytesMut::new(), pace }));
         (Self { inner: Arc::clone(&inner) }, CorkHandle { inner })
     }
 }
@@ -82,29 +88,39 @@ impl<T: AsyncWrite + Unpin> CorkHandle<T> {
 
 impl<T: AsyncWrite + Unpin> Inner<T> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_empty(cx))?;
-        Pin::new(&mut self.io).poll_flush(cx)
+        let drained = self.poll_empty(cx);
+        match &drained {
+            Poll::Ready(_) => self.pace.emptied(),
+            Poll::Pending => self.pace.blocked(),
+        }
+        drained
     }
 
     fn poll_empty(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.held.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.held))?;
+        loop {
+            // Where the stream below has a buffer of its own, as TLS does, it holds one part.
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            if self.held.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let part = self.held.get(..self.pace.limit()).unwrap_or(&self.held);
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, part))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.held.advance(written);
+            self.pace.took(written);
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Room for at least one byte, draining if that is the only way.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.held.len() >= self.limit
-            && let Poll::Ready(Err(error)) = self.poll_empty(cx)
+        if self.held.len() >= self.pace.limit()
+            && let Poll::Ready(Err(error)) = self.poll_drain(cx)
         {
             return Poll::Ready(Err(error));
         }
-        match self.limit.saturating_sub(self.held.len()) {
+        match self.pace.limit().saturating_sub(self.held.len()) {
             0 => Poll::Pending,
             room => Poll::Ready(Ok(room)),
         }
