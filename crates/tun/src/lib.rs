@@ -35,7 +35,8 @@
 //!
 //! What this crate deliberately does not do: routes, rules and name servers (the program's task),
 //! and anything with flows. It is the only crate of the workspace with `unsafe`: reading into
-//! uninitialised buffers, and taking over descriptors.
+//! uninitialised buffers, taking over descriptors, and [`give_back_memory`], which is here for that
+//! reason alone.
 
 #[cfg(target_os = "linux")]
 mod address;
@@ -44,6 +45,7 @@ pub mod channel;
 mod device;
 #[cfg(target_os = "linux")]
 mod linux;
+mod memory;
 mod offload;
 pub mod pcapng;
 mod pool;
@@ -51,6 +53,7 @@ mod port;
 
 #[cfg(target_os = "linux")]
 pub use linux::{LinuxTun, TunConfig};
+pub use memory::give_back_memory;
 pub use port::{Counters, Snapshot, TunPort};
 
 #[cfg(doctest)]

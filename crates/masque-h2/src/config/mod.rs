@@ -141,7 +141,7 @@ impl Config {
             connection_window: 128 << 20,
             window_budget: 256 << 20,
             max_connections: 256,
-            flows_per_connection: usize::MAX,
+            flows_per_connection: 1_000,
         })
     }
 
@@ -391,8 +391,9 @@ impl Config {
         self
     }
 
-    /// How many flows one connection carries at most, where the proxy announces more than it bears.
-    /// Default: as many as it announces, but for the last; at least 1.
+    /// How many flows one connection carries at most; default 1,000, at least 1, and never the last
+    /// that the proxy allows. With each connection that closes after a crowd its tables go; the last
+    /// one keeps what it once needed.
     #[must_use]
     pub fn flows_per_connection(mut self, flows: usize) -> Self {
         self.flows_per_connection = flows.max(1);

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use futures::{Sink, Stream};
 use pseudotcp_masque::{OpenError, Transport};
 use pseudotcp_packet::{FlowKey, Packet, Transport as Header};
+use tokio::sync::Notify;
 
 pub use self::answer::{TcpRefusalStyle, UdpRefusalStyle};
 pub use self::config::Config;
@@ -73,6 +74,8 @@ struct Shared {
     ready: Arc<ReadyList>,
     limit: IcmpLimit,
     complaints: Complaints,
+    /// Told when most of a crowd of flows has ended.
+    thinned: Arc<Notify>,
     stats: Stats,
     open_timeout: Duration,
     tcp_refusal: TcpRefusalStyle,
@@ -100,6 +103,7 @@ impl Stack {
                 ready: Arc::default(),
                 limit: IcmpLimit::default(),
                 complaints: Complaints::default(),
+                thinned: Arc::default(),
                 stats: Stats::default(),
                 open_timeout,
                 tcp_refusal,
@@ -123,6 +127,12 @@ impl Stack {
     /// The limit of ICMP errors, for the stages before the stack that send some too.
     pub fn icmp_limit(&self) -> IcmpLimit {
         self.shared.limit.clone()
+    }
+
+    /// Notified whenever seven of eight flows of a crowd have ended: when the rest of what they needed
+    /// has gone too, after some seconds, an allocator may have much to give back to the system.
+    pub fn thinned_out(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.thinned)
     }
 
     /// How many TCP flows exist, held SYNs included.

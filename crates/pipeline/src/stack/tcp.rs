@@ -93,7 +93,7 @@ impl TcpSide {
                 Event::Writable { id } => self.update(id, |_| {}),
                 Event::Finished { id } => self.finish(id),
                 Event::Expired { id } => self.expire(now, id, shared),
-                Event::Closed { id, cause } => self.close(id, cause),
+                Event::Closed { id, cause } => self.close(id, cause, shared),
             }
         }
     }
@@ -180,9 +180,11 @@ impl TcpSide {
     }
 
     /// Forgets a flow, and tells its open or its tunnel how it ended.
-    fn close(&mut self, id: FlowId, cause: CloseCause) {
+    fn close(&mut self, id: FlowId, cause: CloseCause, shared: &Shared) {
         let removed = self.flows.remove(&id);
-        shrink(&mut self.flows);
+        if shrink(&mut self.flows) {
+            shared.thinned.notify_one();
+        }
         match removed.map(|flow| flow.stage) {
             Some(Stage::Opening { open, .. }) => open.abort(),
             Some(Stage::Open(mut open)) => match cause {

@@ -66,7 +66,7 @@ impl UdpSide {
             match event {
                 Event::Opening { id, flow } => self.open(now, id, &flow, shared),
                 Event::Readable { id } => self.schedule(id),
-                Event::Closed { id } => self.forget(id),
+                Event::Closed { id } => self.forget(id, shared),
             }
         }
     }
@@ -143,9 +143,11 @@ impl UdpSide {
         }
     }
 
-    fn forget(&mut self, id: FlowId) {
+    fn forget(&mut self, id: FlowId, shared: &Shared) {
         let removed = self.flows.remove(&id);
-        shrink(&mut self.flows);
+        if shrink(&mut self.flows) {
+            shared.thinned.notify_one();
+        }
         if let Some(Flow { stage: Stage::Opening(open), .. }) = removed {
             open.abort();
         }

@@ -1,7 +1,9 @@
 //! The way of the packets: device, tap, fragments, guard, stack, transports.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use pseudotcp_direct::Direct;
@@ -10,6 +12,7 @@ use pseudotcp_masque_h2::Proxies;
 use pseudotcp_packet::{Packet, reassembly};
 use pseudotcp_pipeline::{Direction, Fragments, Guard, Judge, Route, Stack, Tap, splice, stack};
 use pseudotcp_tun::{Counters as TunCounters, TunPort};
+use tokio::time::sleep;
 
 use super::args::UpArgs;
 use super::capture::Capture;
@@ -18,6 +21,10 @@ use super::rulebook::RuleBook;
 use super::{device, dns};
 use crate::output::{self, plural};
 use crate::signals::{Signals, Wish};
+
+/// How long after a crowd of flows the last of its memory is free: needless connections to the proxy
+/// live for 15 s.
+const AFTER_CROWD: Duration = Duration::from_secs(20);
 
 type Observer = Box<dyn FnMut(Direction, &Packet)>;
 
@@ -61,6 +68,18 @@ impl DataPath {
             client,
             dns,
         })
+    }
+
+    /// Gives memory back to the system after crowds of flows; never ends.
+    pub(super) fn give_back_memory(&self) -> impl Future<Output = Infallible> + use<> {
+        let thinned = self.stack.port().port().thinned_out();
+        async move {
+            loop {
+                thinned.notified().await;
+                sleep(AFTER_CROWD).await;
+                pseudotcp_tun::give_back_memory();
+            }
+        }
     }
 
     /// Moves packets until the operator wants the end; shows the counters then, and when asked.

@@ -82,9 +82,11 @@ async fn run_until_stopped(
     let client = reached.client.clone();
     let mut data_path = open(args, rules, reached, setup).await?;
     let watch = Watch::new().context("watching the kernel's routes")?;
+    let memory = data_path.give_back_memory();
     tokio::select! {
         outcome = data_path.run(signals, args.logging.json_log) => outcome,
         never = setup.keep(watch, || client.network_changed()) => match never {},
+        never = memory => match never {},
     }
 }
 
