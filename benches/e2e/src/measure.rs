@@ -90,9 +90,8 @@ fn subjects(options: &Options, programs: &Programs) -> Vec<Subject> {
     let mut all = Subject::all(programs, &options.peer);
     let names: Vec<_> = all.iter().map(|subject| subject.name().to_owned()).collect();
     let wanted = |name: &str| {
-        let is_meant = |part: &String| {
-            name == part || !names.contains(part) && name.contains(part.as_str())
-        };
+        let is_meant =
+            |part: &String| name == part || !names.contains(part) && name.contains(part.as_str());
         options.subject.is_empty() || options.subject.iter().any(is_meant)
     };
     all.retain(|subject| wanted(subject.name()));
