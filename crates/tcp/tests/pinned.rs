@@ -24,7 +24,7 @@ fn held() -> usize {
     stats.bytes_allocated - stats.bytes_deallocated
 }
 
-/// Opens flows. Returns the first and the last number that they have used, and their ids.
+/// Opens flows from as many ports.
 fn open(bench: &mut Bench) -> Vec<FlowId> {
     let open = |n| {
         bench.port = 5_000 + n;
