@@ -3,13 +3,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use pseudotcp_masque::proxy_status::{ErrorType, ProxyStatus};
-use pseudotcp_masque::{OpenError, Target};
+use pseudotcp_masque::{Answer, OpenError, Target};
 
 fuzz_target!(|input: (Vec<&[u8]>, u16, Option<&str>, &str)| {
     let (lines, status, retry_after, name) = input;
     let parsed = ProxyStatus::parse(lines);
-    let error = OpenError::from_response(status, parsed.as_ref(), retry_after, &Target::host(name, 1));
-    assert!(!error.to_string().is_empty());
+    let answer = Answer::new(status).with_proxy_status(parsed.as_ref()).with_text(name.as_bytes());
+    let error = OpenError::from_response(answer, retry_after, &Target::host(name, 1));
+    assert!(!error.to_string().contains(char::is_control));
     let Some(parsed) = parsed else { return };
     let again = ProxyStatus::parse([parsed.to_field_value(name).as_bytes()]);
     let again = again.expect("what is written can be read");

@@ -16,17 +16,15 @@ const NO_ADDRESS_FAMILY: i32 = 97;
 pub(crate) fn of_open(error: io::Error, address: SocketAddr) -> OpenError {
     let os_error = error.raw_os_error();
     match error.kind() {
-        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => OpenError::Refused,
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => OpenError::Refused(None),
         ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable if address.is_ipv6() => {
-            OpenError::NoIpv6
+            OpenError::NoIpv6(None)
         }
-        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => OpenError::Unreachable,
-        ErrorKind::TimedOut => OpenError::TimedOut,
-        ErrorKind::PermissionDenied => OpenError::Denied,
-        _ if os_error == Some(NO_ADDRESS_FAMILY) && address.is_ipv6() => OpenError::NoIpv6,
-        _ if os_error.is_some_and(|code| NO_DESCRIPTORS.contains(&code)) => {
-            OpenError::Overloaded { retry_after: None }
-        }
+        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => OpenError::Unreachable(None),
+        ErrorKind::TimedOut => OpenError::TimedOut(None),
+        ErrorKind::PermissionDenied => OpenError::Denied(None),
+        _ if os_error == Some(NO_ADDRESS_FAMILY) && address.is_ipv6() => OpenError::NoIpv6(None),
+        _ if os_error.is_some_and(|code| NO_DESCRIPTORS.contains(&code)) => OpenError::overloaded(),
         _ => OpenError::Protocol(Box::new(error)),
     }
 }
@@ -70,16 +68,16 @@ mod tests {
     fn errors_of_linux_have_honest_causes() {
         const V4: &str = "192.0.2.1:443";
         const V6: &str = "[2001:db8::1]:443";
-        assert_eq!(open(111, V4), "Refused");
-        assert_eq!(open(113, V4), "Unreachable");
-        assert_eq!(open(101, V4), "Unreachable");
-        assert_eq!(open(101, V6), "NoIpv6");
-        assert_eq!(open(99, V6), "NoIpv6");
-        assert_eq!(open(97, V6), "NoIpv6");
-        assert_eq!(open(113, V6), "Unreachable");
-        assert_eq!(open(110, V4), "TimedOut");
-        assert_eq!(open(13, V4), "Denied");
-        assert_eq!(open(24, V4), "Overloaded { retry_after: None }");
+        assert_eq!(open(111, V4), "Refused(None)");
+        assert_eq!(open(113, V4), "Unreachable(None)");
+        assert_eq!(open(101, V4), "Unreachable(None)");
+        assert_eq!(open(101, V6), "NoIpv6(None)");
+        assert_eq!(open(99, V6), "NoIpv6(None)");
+        assert_eq!(open(97, V6), "NoIpv6(None)");
+        assert_eq!(open(113, V6), "Unreachable(None)");
+        assert_eq!(open(110, V4), "TimedOut(None)");
+        assert_eq!(open(13, V4), "Denied(None)");
+        assert_eq!(open(24, V4), "Overloaded { retry_after: None, said: None }");
         assert!(open(22, V4).starts_with("Protocol"));
     }
 }

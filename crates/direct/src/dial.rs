@@ -22,8 +22,8 @@ where
     let limit = Instant::now() + config.open_limit();
     let deadline = request.deadline.map_or(limit, |deadline| limit.min(deadline.into()));
     let addresses = timeout_at(deadline, resolve(&request.target));
-    let addresses = addresses.await.unwrap_or(Err(OpenError::TimedOut))?;
-    let mut cause = OpenError::Unresolved;
+    let addresses = addresses.await.unwrap_or(Err(OpenError::TimedOut(None)))?;
+    let mut cause = OpenError::Unresolved(None);
     for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
         let left = u32::try_from(left).unwrap_or(u32::MAX);
         // Every address gets its share of the time, so that a silent one does not hide the next.
@@ -32,7 +32,7 @@ where
         let failure = match timeout_at(now + share, open(config, *address)).await {
             Ok(Ok(socket)) => return Ok(socket),
             Ok(Err(error)) => cause::of_open(error, *address),
-            Err(_) => OpenError::TimedOut,
+            Err(_) => OpenError::TimedOut(None),
         };
         cause = weightier(cause, failure);
     }
@@ -65,7 +65,7 @@ async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, OpenError> {
         Target::Address(address) => Ok(vec![*address]),
         Target::Host { name, port } => match lookup_host((&**name, *port)).await {
             Ok(addresses) => Ok(addresses.collect()),
-            Err(_) => Err(OpenError::Unresolved),
+            Err(_) => Err(OpenError::Unresolved(None)),
         },
     }
 }
@@ -74,8 +74,8 @@ async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, OpenError> {
 /// what this machine lacks.
 fn weightier(known: OpenError, new: OpenError) -> OpenError {
     match (&known, &new) {
-        (OpenError::Unresolved | OpenError::NoIpv6, _) => new,
-        (OpenError::Refused, _) | (_, OpenError::NoIpv6) => known,
+        (OpenError::Unresolved(_) | OpenError::NoIpv6(_), _) => new,
+        (OpenError::Refused(_), _) | (_, OpenError::NoIpv6(_)) => known,
         _ => new,
     }
 }

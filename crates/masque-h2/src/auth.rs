@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 
 use pseudotcp_masque::Source;
 
@@ -123,6 +123,27 @@ impl fmt::Debug for Headers {
     }
 }
 
+/// What of the fields of a request nobody may be told: their values without the names of schemes, and
+/// what Basic encodes.
+pub(crate) fn secrets(headers: &HeaderMap) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for (name, value) in headers.iter().filter(|(_, value)| value.is_sensitive()) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        if [AUTHORIZATION, PROXY_AUTHORIZATION].contains(name) {
+            let (scheme, rest) = value.split_once(' ').unwrap_or(("", &value));
+            let parts = rest.split([' ', ',', '"']);
+            secrets.extend(parts.map(|part| part.trim_start_matches("token=").to_owned()));
+            let pair = STANDARD.decode(rest).ok().filter(|_| scheme == "Basic");
+            let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
+            secrets.extend(pair.and_then(|pair| Some(pair.split_once(':')?.1.to_owned())));
+        } else {
+            secrets.push(value.into_owned());
+        }
+    }
+    secrets.retain(|secret| !secret.is_empty());
+    secrets
+}
+
 /// A value that HPACK never indexes and that `Debug` never prints.
 fn secret(bytes: &[u8], name: &HeaderName) -> Result<HeaderValue, ConfigError> {
     let mut value = HeaderValue::from_bytes(bytes)
@@ -149,6 +170,25 @@ mod tests {
         assert_eq!(sent(&Auth::PrivacyToken("t0k".into())), "PrivacyToken token=t0k");
         assert_eq!(sent(&Auth::PrivateToken("t0k=".into())), "PrivateToken token=\"t0k=\"");
         assert_eq!(sent(&Auth::Verbatim("DPoP t0k".into())), "DPoP t0k");
+    }
+
+    #[test]
+    fn what_nobody_may_be_told() {
+        let told = |auth: Auth| {
+            let mut headers = Headers::default();
+            headers.authorize(&auth).unwrap();
+            secrets(&headers.0)
+        };
+        let basic = Auth::Basic { user: "Aladdin".into(), password: "open sesame".into() };
+        assert_eq!(told(basic), ["QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "open sesame"]);
+        assert_eq!(told(Auth::Bearer("t0k".into())), ["t0k"]);
+        assert_eq!(told(Auth::PrivacyToken("t0k".into())), ["t0k"]);
+        assert_eq!(told(Auth::PrivateToken("t0k=".into())), ["t0k="]);
+        assert_eq!(told(Auth::Verbatim("t0k".into())), ["t0k"]);
+        let mut headers = Headers::default();
+        headers.add("x-device", "my own").unwrap();
+        headers.0.insert("capsule-protocol", HeaderValue::from_static("?1"));
+        assert_eq!(secrets(&headers.0), ["my own"]);
     }
 
     #[test]

@@ -16,9 +16,9 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let closed = Target::host("closed.example", 80);
-//! let mock = Mock::new(Script::echo()).with(closed.clone(), Script::fail(|| OpenError::Refused));
+//! let mock = Mock::new(Script::echo()).with(closed.clone(), Script::fail(|| OpenError::Refused(None)));
 //!
-//! assert!(matches!(mock.open_tcp(OpenRequest::new(closed)).await, Err(OpenError::Refused)));
+//! assert!(matches!(mock.open_tcp(OpenRequest::new(closed)).await, Err(OpenError::Refused(_))));
 //! let mut tunnel = mock.open_tcp(OpenRequest::new(Target::host("open.example", 80))).await?;
 //! tunnel.send("hello".into()).await?;
 //! assert_eq!(tunnel.next().await.unwrap()?, "hello");
@@ -98,7 +98,7 @@ impl Mock {
             None => answer(script).await,
             Some(deadline) => timeout_at(deadline.into(), answer(script))
                 .await
-                .unwrap_or(Err(OpenError::TimedOut)),
+                .unwrap_or(Err(OpenError::TimedOut(None))),
         };
         open.finish(outcome.is_ok());
         outcome.map(|()| Arc::clone(script))

@@ -55,7 +55,7 @@ fn script(role: Role) -> Script {
         Role::Stall => Script::stall(),
         Role::Reset => Script::discard().with_break_after(1),
         Role::Witness => Script::discard(),
-        Role::Refuse => Script::fail(|| OpenError::Refused),
+        Role::Refuse => Script::fail(|| OpenError::Refused(None)),
         Role::Silent => Script::silent(),
         Role::UdpRefuse => {
             Script::discard().with_break_after(1).with_breakage(|| TunnelError::Unreachable)

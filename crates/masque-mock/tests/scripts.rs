@@ -31,14 +31,14 @@ fn read(tunnel: &mut ByteTunnel) -> Poll<Option<Result<Bytes, TunnelError>>> {
 #[tokio::test(start_paused = true)]
 async fn latency_passes_in_virtual_time() {
     let latency = Duration::from_secs(3);
-    let mock = Mock::new(Script::fail(|| OpenError::Unreachable).with_latency(latency));
+    let mock = Mock::new(Script::fail(|| OpenError::Unreachable(None)).with_latency(latency));
     let begin = Instant::now();
-    assert!(matches!(mock.open_tcp(request()).await, Err(OpenError::Unreachable)));
+    assert!(matches!(mock.open_tcp(request()).await, Err(OpenError::Unreachable(_))));
     assert_eq!(begin.elapsed(), latency);
 
     let early = begin.into_std() + latency + Duration::from_secs(1);
     let opened = mock.open_udp(request().with_deadline(early)).await;
-    assert!(matches!(opened, Err(OpenError::TimedOut)));
+    assert!(matches!(opened, Err(OpenError::TimedOut(_))));
     assert_eq!(begin.elapsed(), latency + Duration::from_secs(1));
 }
 
@@ -47,7 +47,7 @@ fn opens_are_counted() {
     let closed = Target::host("closed.example", 80);
     let silent = Target::host("silent.example", 80);
     let mock = Mock::new(Script::echo())
-        .with(closed.clone(), Script::fail(|| OpenError::Refused))
+        .with(closed.clone(), Script::fail(|| OpenError::Refused(None)))
         .with(silent.clone(), Script::silent());
     drop(open(&mock));
     assert!(mock.open_tcp(OpenRequest::new(closed)).now_or_never().unwrap().is_err());

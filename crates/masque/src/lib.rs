@@ -24,7 +24,7 @@
 //! impl Transport for NoMail {
 //!     async fn open_tcp(&self, request: OpenRequest) -> Result<ByteTunnel, OpenError> {
 //!         if request.target.port() == 25 {
-//!             return Err(OpenError::Denied);
+//!             return Err(OpenError::Denied(None));
 //!         }
 //!         self.0.open_tcp(request).await
 //!     }
@@ -37,7 +37,8 @@
 //!
 //! What this crate deliberately does not do: no I/O, no packets, no HTTP. It holds what every
 //! transport and every proxy need in common: the contract ([`Transport`], [`ByteTunnel`],
-//! [`DatagramTunnel`]), the causes of failure ([`OpenError`], [`TunnelError`]), and the wire
+//! [`DatagramTunnel`]), the causes of failure ([`OpenError`] with
+//! the proxy's [`Answer`], [`TunnelError`]), and the wire
 //! formats of RFC 9297 ([`capsule`], [`datagram`]), connect-tcp ([`bytestream`]), RFC 9000 §16
 //! ([`varint`]), RFC 9298 §2 ([`template`]) and RFC 9209 ([`proxy_status`]).
 //!
@@ -45,6 +46,7 @@
 //! buffer that HTTP/2 connections want below them; `io` the way from tunnels to byte streams and back.
 #![forbid(unsafe_code)]
 
+mod answer;
 pub mod bytestream;
 pub mod capsule;
 #[cfg(feature = "conformance")]
@@ -61,7 +63,8 @@ pub mod template;
 mod tunnel;
 pub mod varint;
 
-pub use error::{OpenError, Source, TunnelError};
+pub use answer::Answer;
+pub use error::{OpenError, Said, Source, TunnelError};
 pub use target::{InvalidTarget, OpenRequest, Target};
 pub use tunnel::{
     AbortCode, ByteStream, ByteTunnel, DatagramStream, DatagramTunnel, MAX_CHUNK, Transport,

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use sfv::{BareItem, KeyRef, ListEntry, ListSerializer, Parameters, Parser, StringRef, TokenRef};
 
-use crate::{OpenError, Target};
+use crate::{Answer, OpenError, Said, Target};
 
 /// The field's name, lower case as HTTP/2 wants it.
 pub const FIELD_NAME: &str = "proxy-status";
@@ -158,6 +158,12 @@ impl ProxyStatus {
         self.received_status
     }
 
+    /// The same, with all words made short.
+    pub(crate) fn shortened(&self, shorten: impl Fn(&str) -> String) -> Self {
+        let (rcode, details) = (self.rcode().map(&shorten), self.details().map(&shorten));
+        Self { rcode, details, ..*self }
+    }
+
     /// Reads the field's lines. Of several proxies the one nearest to the target that names an error
     /// counts, else the nearest one. `None` for a field that is empty or malformed.
     pub fn parse<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
@@ -207,46 +213,38 @@ impl ProxyStatus {
     }
 }
 
-/// The proxy answered an open with a status that names no cause.
+/// The proxy answered an open in a way that names no cause.
 #[derive(Debug, thiserror::Error)]
-#[error("the proxy answered with status {0}")]
-struct UnexpectedStatus(u16);
+#[error("the proxy answered {0}")]
+struct UnexpectedAnswer(Answer);
 
 impl OpenError {
     /// The cause that a proxy's answer other than 2xx stands for.
     ///
-    /// `proxy_status` and `retry_after` are the response's fields of these names, where present;
-    /// the Retry-After value counts in its form of seconds only.
-    pub fn from_response(
-        status: u16,
-        proxy_status: Option<&ProxyStatus>,
-        retry_after: Option<&str>,
-        target: &Target,
-    ) -> Self {
-        let delay = retry_after.and_then(|value| value.trim().parse().ok());
-        let overloaded = Self::Overloaded { retry_after: delay.map(Duration::from_secs) };
-        let error = proxy_status.and_then(ProxyStatus::error);
-        match status {
-            401 | 407 => return Self::Unauthenticated,
-            429 => return overloaded,
-            _ => {}
-        }
-        if let Some(cause) = error.and_then(|error| Self::from_error_type(error, target)) {
-            return cause;
-        }
-        match status {
-            403 => Self::Denied,
-            503 if retry_after.is_some() || error == Some(ErrorType::ConnectionLimitReached) => {
-                overloaded
-            }
-            502 | 503 => Self::ConnectFailed { status },
-            504 => Self::TimedOut,
-            _ => Self::Protocol(Box::new(UnexpectedStatus(status))),
+    /// `retry_after` is the response's field of this name, where present; its value counts in its form
+    /// of seconds only.
+    pub fn from_response(answer: Answer, retry_after: Option<&str>, target: &Target) -> Self {
+        let seconds = retry_after.and_then(|value| value.trim().parse().ok());
+        let delay = seconds.map(Duration::from_secs);
+        let overloaded = |said| Self::Overloaded { retry_after: delay, said };
+        let error = answer.proxy_status().and_then(ProxyStatus::error);
+        let named = error.and_then(|error| Self::from_error_type(error, target));
+        let is_full = error == Some(ErrorType::ConnectionLimitReached);
+        let said = Box::new(answer);
+        match (said.status(), named) {
+            (401 | 407, _) => Self::Unauthenticated(Some(said)),
+            (429, _) => overloaded(Some(said)),
+            (_, Some(cause)) => cause(Some(said)),
+            (403, None) => Self::Denied(Some(said)),
+            (503, None) if is_full || retry_after.is_some() => overloaded(Some(said)),
+            (502 | 503, None) => Self::ConnectFailed(Some(said)),
+            (504, None) => Self::TimedOut(Some(said)),
+            _ => Self::Protocol(Box::new(UnexpectedAnswer(*said))),
         }
     }
 
     /// The cause that an error type names by itself, whatever the status.
-    fn from_error_type(error: ErrorType, target: &Target) -> Option<Self> {
+    fn from_error_type(error: ErrorType, target: &Target) -> Option<fn(Said) -> Self> {
         Some(match error {
             ErrorType::ConnectionRefused => Self::Refused,
             ErrorType::DestinationIpUnroutable if target.is_ipv6() => Self::NoIpv6,
@@ -271,11 +269,16 @@ mod tests {
         ProxyStatus::parse([field.as_bytes()])
     }
 
-    fn cause(status: u16, proxy_status: &str, retry_after: Option<&str>, target: &str) -> String {
+    /// The name of the cause, and for how long the proxy is overloaded.
+    fn cause(status: u16, field: &str, retry_after: Option<&str>, target: &str) -> String {
+        let answer = Answer::new(status).with_proxy_status(parse(field).as_ref());
         let target = Target::host(target, 443);
-        let proxy_status = parse(proxy_status);
-        let error = OpenError::from_response(status, proxy_status.as_ref(), retry_after, &target);
-        format!("{error:?}")
+        let error = OpenError::from_response(answer.clone(), retry_after, &target);
+        assert!(error.to_string().contains(&answer.to_string()), "{error}");
+        match error {
+            OpenError::Overloaded { retry_after, .. } => format!("Overloaded {retry_after:?}"),
+            error => format!("{error:?}").split('(').next().unwrap_or_default().to_owned(),
+        }
     }
 
     #[test]
@@ -340,19 +343,13 @@ mod tests {
             (403, "", None, "192.0.2.1", "Denied"),
             (401, "", None, "192.0.2.1", "Unauthenticated"),
             (407, "p;error=http_request_denied", None, "192.0.2.1", "Unauthenticated"),
-            (429, "", Some("7"), "192.0.2.1", "Overloaded { retry_after: Some(7s) }"),
-            (503, "", Some("2"), "192.0.2.1", "Overloaded { retry_after: Some(2s) }"),
-            (503, "", Some("Fri, 31 Dec 1999"), "192.0.2.1", "Overloaded { retry_after: None }"),
-            (
-                503,
-                "p;error=connection_limit_reached",
-                None,
-                "192.0.2.1",
-                "Overloaded { retry_after: None }",
-            ),
-            (502, "", None, "192.0.2.1", "ConnectFailed { status: 502 }"),
-            (503, "p;error=novel", None, "192.0.2.1", "ConnectFailed { status: 503 }"),
-            (500, "", None, "192.0.2.1", "Protocol(UnexpectedStatus(500))"),
+            (429, "", Some("7"), "192.0.2.1", "Overloaded Some(7s)"),
+            (503, "", Some("2"), "192.0.2.1", "Overloaded Some(2s)"),
+            (503, "", Some("Fri, 31 Dec 1999"), "192.0.2.1", "Overloaded None"),
+            (503, "p;error=connection_limit_reached", None, "192.0.2.1", "Overloaded None"),
+            (502, "", None, "192.0.2.1", "ConnectFailed"),
+            (503, "p;error=novel", None, "192.0.2.1", "ConnectFailed"),
+            (500, "", None, "192.0.2.1", "Protocol"),
         ] {
             assert_eq!(cause(status, field, retry_after, target), expected, "{status} {field}");
         }
@@ -363,7 +360,8 @@ mod tests {
         fn hostile_fields_never_panic(lines: Vec<Vec<u8>>, status: u16, retry_after: String) {
             let parsed = ProxyStatus::parse(lines.iter().map(Vec::as_slice));
             let target = Target::host("name.example", 443);
-            let _ = OpenError::from_response(status, parsed.as_ref(), Some(&retry_after), &target);
+            let answer = Answer::new(status).with_proxy_status(parsed.as_ref());
+            let _ = OpenError::from_response(answer, Some(&retry_after), &target);
         }
 
         #[test]

@@ -80,8 +80,8 @@ impl Evidence {
 
 fn weight(failure: &OpenError) -> u32 {
     match failure {
-        OpenError::NoIpv6 => 2,
-        OpenError::Unreachable | OpenError::ConnectFailed { .. } | OpenError::TimedOut => 1,
+        OpenError::NoIpv6(_) => 2,
+        OpenError::Unreachable(_) | OpenError::ConnectFailed(_) | OpenError::TimedOut(_) => 1,
         _ => 0,
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn two_plain_words_or_four_hints_about_different_hosts_convince() {
         let now = crate::clock::now();
-        for (failure, needed) in [(OpenError::NoIpv6, 2), (OpenError::TimedOut, 4)] {
+        for (failure, needed) in [(OpenError::NoIpv6(None), 2), (OpenError::TimedOut(None), 4)] {
             let watch = Ipv6Watch::default();
             for n in 1..needed {
                 watch.hear(now, host(n), Some(&failure));
@@ -117,8 +117,8 @@ mod tests {
     fn other_failures_and_other_versions_say_nothing() {
         let (watch, now) = (Ipv6Watch::default(), crate::clock::now());
         for n in 0..100 {
-            watch.hear(now, host(n), Some(&OpenError::Refused));
-            watch.hear(now, ([192, 0, 2, 1], 443).into(), Some(&OpenError::Unreachable));
+            watch.hear(now, host(n), Some(&OpenError::Refused(None)));
+            watch.hear(now, ([192, 0, 2, 1], 443).into(), Some(&OpenError::Unreachable(None)));
         }
         assert!(!lacks(&watch, now));
     }
@@ -126,11 +126,11 @@ mod tests {
     #[test]
     fn after_a_minute_the_proxy_is_asked_again_and_one_failure_renews_it() {
         let (watch, now) = (Ipv6Watch::default(), crate::clock::now());
-        watch.hear(now, host(1), Some(&OpenError::NoIpv6));
-        watch.hear(now, host(2), Some(&OpenError::NoIpv6));
+        watch.hear(now, host(1), Some(&OpenError::NoIpv6(None)));
+        watch.hear(now, host(2), Some(&OpenError::NoIpv6(None)));
         let later = now + LACKING;
         assert!(!lacks(&watch, later));
-        watch.hear(later, host(1), Some(&OpenError::TimedOut));
+        watch.hear(later, host(1), Some(&OpenError::TimedOut(None)));
         assert!(lacks(&watch, later));
     }
 
@@ -138,7 +138,7 @@ mod tests {
     fn what_works_outweighs_what_fails() {
         let (watch, now) = (Ipv6Watch::default(), crate::clock::now());
         let fail_twice =
-            |now| (1..3).for_each(|n| watch.hear(now, host(n), Some(&OpenError::NoIpv6)));
+            |now| (1..3).for_each(|n| watch.hear(now, host(n), Some(&OpenError::NoIpv6(None))));
         fail_twice(now);
         watch.hear(now, host(3), None);
         assert!(!lacks(&watch, now));

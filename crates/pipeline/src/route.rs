@@ -67,13 +67,13 @@ enum Way {
 /// The cause whose answer is that of a rejection.
 fn cause(kind: RejectKind) -> OpenError {
     match kind {
-        RejectKind::Unreachable(Unreachable::Host) => OpenError::Unreachable,
-        RejectKind::Unreachable(Unreachable::Network) => OpenError::NoIpv6,
+        RejectKind::Unreachable(Unreachable::Host) => OpenError::Unreachable(None),
+        RejectKind::Unreachable(Unreachable::Network) => OpenError::NoIpv6(None),
         RejectKind::Unreachable(Unreachable::HostProhibited | Unreachable::Prohibited) => {
-            OpenError::Denied
+            OpenError::Denied(None)
         }
         RejectKind::Unreachable(Unreachable::Port | Unreachable::Protocol) | RejectKind::Closed => {
-            OpenError::Refused
+            OpenError::Refused(None)
         }
     }
 }
@@ -83,7 +83,7 @@ async fn silence(request: &OpenRequest) -> OpenError {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
-    OpenError::TimedOut
+    OpenError::TimedOut(None)
 }
 
 #[async_trait]

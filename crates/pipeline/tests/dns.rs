@@ -112,7 +112,7 @@ async fn other_flows_go_on_to_the_transport() {
 #[tokio::test(start_paused = true)]
 async fn questions_to_some_servers_are_left_alone_or_redirected() {
     let elsewhere: SocketAddr = "198.51.100.53:5353".parse().unwrap();
-    let mock = Mock::new(Script::echo()).with(elsewhere, Script::fail(|| OpenError::Denied));
+    let mock = Mock::new(Script::echo()).with(elsewhere, Script::fail(|| OpenError::Denied(None)));
     let net = |text: &str| text.parse().unwrap();
     let config = Config::default()
         .servers(net("192.0.2.53/32"), Interception::Answer)
@@ -128,7 +128,7 @@ async fn questions_to_some_servers_are_left_alone_or_redirected() {
         dns.open_udp(request(SERVERS[1])).await.err(),
         dns.open_tcp(request(SERVERS[1])).await.err(),
     );
-    assert!(matches!(redirected, (Some(OpenError::Denied), Some(OpenError::Denied))));
+    assert!(matches!(redirected, (Some(OpenError::Denied(_)), Some(OpenError::Denied(_)))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -137,12 +137,12 @@ async fn each_mode_of_ping_has_its_answer() {
 #[tokio::test(start_paused = true)]
 async fn by_default_only_a_host_that_answered_is_said_to_be_there() {
     let table: [(fn() -> OpenError, Heard); 6] = [
-        (|| OpenError::Refused, REPLY),
-        (|| OpenError::Unreachable, [Some((3, 1)), Some((1, 3))]),
-        (|| OpenError::NoIpv6, [Some((3, 0)), Some((1, 0))]),
-        (|| OpenError::Denied, PROHIBITED),
-        (|| OpenError::TimedOut, [None; 2]),
-        (|| OpenError::ConnectFailed { status: 503 }, [None; 2]),
+        (|| OpenError::Refused(None), REPLY),
+        (|| OpenError::Unreachable(None), [Some((3, 1)), Some((1, 3))]),
+        (|| OpenError::NoIpv6(None), [Some((3, 0)), Some((1, 0))]),
+        (|| OpenError::Denied(None), PROHIBITED),
+        (|| OpenError::TimedOut(None), [None; 2]),
+        (|| OpenError::ConnectFailed(None), [None; 2]),
     ];
     for (cause, heard) in table {
         assert_eq!(ping(Script::fail(cause), Ping::default()).await, heard, "{}", cause());
@@ -257,7 +257,7 @@ async fn an_unknown_option_of_ipv6_is_pointed_at() {
 
 #[tokio::test(start_paused = true)]
 async fn d30_errors_for_one_app_are_limited_and_then_a_syn_gets_rst() {
-    let (mut stack, _) = stack(Script::fail(|| OpenError::Unreachable), Config::default());
+    let (mut stack, _) = stack(Script::fail(|| OpenError::Unreachable(None)), Config::default());
     for _ in 0..1_000 {
         stack.send(packet(APPS[0], HOSTS[0], 132, &[0; 12])).await.unwrap();
     }
@@ -283,7 +283,7 @@ async fn d30_errors_for_one_app_are_limited_and_then_a_syn_gets_rst() {
 /// A refusal that is remembered is not asked for again, and its repetition is limited too.
 #[tokio::test(start_paused = true)]
 async fn d30_repeated_refusals_are_limited() {
-    let (mut stack, _) = stack(Script::fail(|| OpenError::Refused), Config::default());
+    let (mut stack, _) = stack(Script::fail(|| OpenError::Refused(None)), Config::default());
     assert_eq!(answers(&mut stack, udp(APPS[0], HOSTS[0], 9)).await.len(), 1);
     let mut told = 0;
     for _ in 0..1_000 {

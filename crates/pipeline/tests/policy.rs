@@ -121,7 +121,7 @@ async fn a_held_syn_that_a_new_policy_forbids_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_proxy_without_ipv6_is_believed_after_two_hosts_and_asked_again_later() {
-    let mut world = world(Judge::new(policy("")), Script::fail(|| OpenError::NoIpv6));
+    let mut world = world(Judge::new(policy("")), Script::fail(|| OpenError::NoIpv6(None)));
     for (n, asked) in [(1, 1), (2, 2), (3, 2), (4, 2)] {
         world.lab.connect(&format!("[2001:db8::{n}]:80"));
         assert_eq!(world.heard().await, (1, 0));
@@ -187,11 +187,11 @@ async fn names_and_owners_are_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn a_name_that_only_the_route_knows_is_judged_there() {
     let cases = [
-        ("closed", OpenError::Refused),
-        ("port-unreachable", OpenError::Refused),
-        ("host-unreachable", OpenError::Unreachable),
-        ("net-unreachable", OpenError::NoIpv6),
-        ("prohibited", OpenError::Denied),
+        ("closed", OpenError::Refused(None)),
+        ("port-unreachable", OpenError::Refused(None)),
+        ("host-unreachable", OpenError::Unreachable(None)),
+        ("net-unreachable", OpenError::NoIpv6(None)),
+        ("prohibited", OpenError::Denied(None)),
     ];
     let proxy = || Arc::new(Mock::new(Script::echo()));
     let open = |text: String, name| async move {
@@ -210,7 +210,7 @@ async fn a_name_that_only_the_route_knows_is_judged_there() {
     let (before, rule) =
         (common::now(), "[[rule]]\nto = '.example.com'\nverdict = 'drop'".to_owned());
     let heard = open(rule, "example.com").await;
-    assert!(matches!(heard, Some(OpenError::TimedOut)), "{heard:?}");
+    assert!(matches!(heard, Some(OpenError::TimedOut(_))), "{heard:?}");
     assert_eq!(common::now() - before, Duration::from_secs(30));
 }
 

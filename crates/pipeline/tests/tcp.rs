@@ -91,7 +91,7 @@ async fn an_early_answer_lets_the_app_send_ahead_even_to_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn an_early_answer_is_taken_back_when_the_target_refuses() {
-    let (mut lab, _) = early_lab(Script::fail(|| OpenError::Refused));
+    let (mut lab, _) = early_lab(Script::fail(|| OpenError::Refused(None)));
     let flow = lab.connect(TARGET);
     lab.until_state(flow, TcpState::Established).await;
     lab.send(flow, b"ahead").await;
@@ -114,7 +114,7 @@ async fn the_syn_ack_waits_for_the_target() {
 
 #[tokio::test(start_paused = true)]
 async fn d09_a_failed_open_is_answered_at_once() {
-    let (mut lab, mock) = lab(Script::fail(|| OpenError::Refused));
+    let (mut lab, mock) = lab(Script::fail(|| OpenError::Refused(None)));
     let (start, flow) = (now(), lab.connect(TARGET));
     lab.until_state(flow, TcpState::Closed).await;
     assert!(now() - start < Duration::from_millis(10));
@@ -124,7 +124,7 @@ async fn d09_a_failed_open_is_answered_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unreachable_target_is_told_by_icmp() {
-    let (mut lab, _) = lab(Script::fail(|| OpenError::Unreachable));
+    let (mut lab, _) = lab(Script::fail(|| OpenError::Unreachable(None)));
     lab.connect(TARGET);
     let mut answer = None;
     lab.until(|host| {
@@ -148,7 +148,7 @@ async fn retries_of_a_held_syn_never_become_opens() {
 
 #[tokio::test(start_paused = true)]
 async fn a_timed_out_open_is_silence_and_ends_by_icmp_after_its_deadline() {
-    let (mut lab, mock) = lab(Script::fail(|| OpenError::TimedOut));
+    let (mut lab, mock) = lab(Script::fail(|| OpenError::TimedOut(None)));
     let start = now();
     lab.connect(TARGET);
     lab.until(|host| host.poll_icmp().is_some()).await;

@@ -73,11 +73,11 @@ async fn d25_datagrams_wait_for_an_opening_flow_and_block_nothing() {
 async fn refused_targets_are_told_by_what_a_connected_socket_hears() {
     type Cause = fn() -> OpenError;
     let rows: [(Cause, [(u8, u8); 2]); 5] = [
-        (|| OpenError::Refused, [(3, 3), (1, 4)]),
-        (|| OpenError::ConnectFailed { status: 503 }, [(3, 3), (1, 4)]),
-        (|| OpenError::Unreachable, [(3, 10), (1, 4)]),
-        (|| OpenError::Unresolved, [(3, 10), (1, 4)]),
-        (|| OpenError::Denied, [(3, 13), (1, 1)]),
+        (|| OpenError::Refused(None), [(3, 3), (1, 4)]),
+        (|| OpenError::ConnectFailed(None), [(3, 3), (1, 4)]),
+        (|| OpenError::Unreachable(None), [(3, 10), (1, 4)]),
+        (|| OpenError::Unresolved(None), [(3, 10), (1, 4)]),
+        (|| OpenError::Denied(None), [(3, 13), (1, 1)]),
     ];
     for (cause, answers) in rows {
         for (target, answer) in TARGETS.into_iter().zip(answers) {

@@ -79,7 +79,7 @@ mod tests {
         let first = "192.0.2.1:853".parse::<std::net::SocketAddr>().unwrap();
         for (script, taken) in [
             (Script::silent(), 1_500),
-            (Script::fail(|| OpenError::Refused), 0),
+            (Script::fail(|| OpenError::Refused(None)), 0),
             (Script::echo().with_latency(Duration::from_secs(1)), 1_000),
         ] {
             let transport = Arc::new(Mock::new(Script::echo()).with(first, script));

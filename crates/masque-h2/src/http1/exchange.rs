@@ -18,6 +18,9 @@ use crate::dial::BoxIo;
 /// How many interim responses are read before the proxy is taken for hostile.
 const MAX_INTERIM: usize = 16;
 
+/// The room that is made for a head, in bytes.
+const USUAL_HEAD: usize = 4 * 1024;
+
 /// A connection that takes one flow.
 pub(crate) struct Http1 {
     pub(crate) io: BoxIo,
@@ -102,7 +105,8 @@ pub(crate) async fn exchange(
 ) -> Result<(ResponseHead, Bytes), ExchangeError> {
     io.write_all(&write_head(request)).await?;
     io.flush().await?;
-    let mut bytes = BytesMut::new();
+    // Room for any usual head, and for what a refusal says behind it.
+    let mut bytes = BytesMut::with_capacity(USUAL_HEAD);
     let mut interim = 0;
     loop {
         if let Some((head, length)) = ResponseHead::parse(&bytes)? {

@@ -26,6 +26,8 @@ pub enum HeadError {
 pub struct ResponseHead {
     /// The status.
     pub status: StatusCode,
+    /// The reason phrase, in the proxy's own words.
+    pub reason: String,
     /// The fields, in their order.
     pub headers: HeaderMap,
 }
@@ -53,7 +55,8 @@ impl ResponseHead {
             let (Ok(name), Ok(value)) = (name, value) else { return Err(HeadError::Malformed) };
             headers.append(name, value);
         }
-        Ok(Some((Self { status, headers }, length)))
+        let reason = response.reason.unwrap_or_default().to_owned();
+        Ok(Some((Self { status, reason, headers }, length)))
     }
 }
 
@@ -72,6 +75,7 @@ mod tests {
         }
         let (head, length) = ResponseHead::parse(&[HEAD, b"early data"].concat()).unwrap().unwrap();
         assert_eq!((head.status.as_u16(), length), (200, HEAD.len()));
+        assert_eq!(head.reason, "Connection Established");
         let via: Vec<_> = head.headers.get_all("via").iter().collect();
         assert_eq!(via, ["1.1 p", "1.1 q"]);
     }

@@ -197,9 +197,7 @@ impl Shelf {
     /// Why no room was found in time.
     pub(super) fn nothing_free(&self) -> OpenError {
         match &self.failure {
-            _ if self.connections.iter().any(|c| !c.link.is_doubted()) => {
-                OpenError::Overloaded { retry_after: None }
-            }
+            _ if self.connections.iter().any(|c| !c.link.is_doubted()) => OpenError::overloaded(),
             Some(failure) => failure.error(),
             None => OpenError::ProxyGone(None),
         }

@@ -1,15 +1,17 @@
 //! What a proxy's answer means.
 
+use futures::FutureExt as _;
 use h2::{Reason, RecvStream};
 use http::header::{
-    HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER, SERVER, UPGRADE, VIA,
-    WWW_AUTHENTICATE,
+    CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER, SERVER,
+    UPGRADE, VIA, WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 use pseudotcp_masque::proxy_status::{FIELD_NAME, ProxyStatus};
-use pseudotcp_masque::{OpenError, Target};
+use pseudotcp_masque::{Answer, OpenError, Target};
 
 use super::message::Dialect;
+use crate::auth::secrets;
 use crate::config::HalfClose;
 use crate::http1::{ExchangeError, ResponseHead};
 
@@ -23,6 +25,7 @@ pub(super) enum Failure {
     Challenged {
         origin: bool,
         challenge: Option<String>,
+        error: OpenError,
     },
     Final(OpenError),
 }
@@ -30,8 +33,10 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn into_error(self) -> OpenError {
         match self {
-            Self::Unprocessed(error) | Self::Foreign(error) | Self::Final(error) => error,
-            Self::Challenged { .. } => OpenError::Unauthenticated,
+            Self::Unprocessed(error)
+            | Self::Foreign(error)
+            | Self::Challenged { error, .. }
+            | Self::Final(error) => error,
         }
     }
 }
@@ -50,67 +55,91 @@ pub(super) fn no_extended_connect() -> Failure {
 #[error("the proxy does not upgrade (status {0})")]
 struct NoUpgrade(u16);
 
-/// The fields of a response over HTTP/2 that opens the flow.
-pub(super) fn judge(
-    dialect: Dialect,
-    response: Response<RecvStream>,
-    target: &Target,
-) -> Result<(HeaderMap, RecvStream), Failure> {
-    let (head, body) = response.into_parts();
-    if head.status.is_success() {
-        return Ok((head.headers, body));
-    }
-    Err(refusal(dialect, head.status, &head.headers, target))
+/// What was asked for, as far as the answer's meaning depends on it.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) dialect: Dialect,
+    pub(super) target: &'a Target,
+    /// The fields of the request, whose secrets no answer may spread.
+    pub(super) headers: &'a HeaderMap,
 }
 
-/// The fields of a response of HTTP/1.1 that opens the flow.
-pub(super) fn judge_http1(
-    dialect: Dialect,
-    head: ResponseHead,
-    target: &Target,
-) -> Result<HeaderMap, Failure> {
-    let upgrade = match dialect {
-        Dialect::Connect | Dialect::ConnectUdpDraft03 => None,
-        Dialect::ConnectTcp => Some("connect-tcp"),
-        Dialect::ConnectUdp => Some("connect-udp"),
-    };
-    let status = head.status;
-    let switched = status == StatusCode::SWITCHING_PROTOCOLS
-        && upgrade.is_some_and(|token| {
-            let lines = head.headers.get_all(UPGRADE).iter();
-            let mut named = lines.filter_map(|line| line.to_str().ok());
-            named.any(|line| line.trim().eq_ignore_ascii_case(token))
-        });
-    match upgrade {
-        None if status.is_success() => Ok(head.headers),
-        // RFC 9298 §3.3: 101 alone opens the flow.
-        Some(_) if switched => Ok(head.headers),
-        Some(_) if status.is_success() || status.is_informational() => {
-            Err(Failure::Foreign(OpenError::Protocol(NoUpgrade(status.as_u16()).into())))
+impl Question<'_> {
+    /// The fields of a response over HTTP/2 that opens the flow.
+    pub(super) fn judge(
+        self,
+        response: Response<RecvStream>,
+    ) -> Result<(HeaderMap, RecvStream), Failure> {
+        let (head, mut body) = response.into_parts();
+        if head.status.is_success() {
+            return Ok((head.headers, body));
         }
-        _ => Err(refusal(dialect, status, &head.headers, target)),
+        // Nobody waits for words: what has come with the head is enough.
+        let text = body.data().now_or_never().and_then(|data| data?.ok()).unwrap_or_default();
+        Err(self.refusal(Answer::new(head.status.as_u16()), &head.headers, &text))
+    }
+
+    /// The fields of a response of HTTP/1.1 that opens the flow; `early` is what came behind it.
+    pub(super) fn judge_http1(
+        self,
+        head: ResponseHead,
+        early: &[u8],
+    ) -> Result<HeaderMap, Failure> {
+        let upgrade = match self.dialect {
+            Dialect::Connect | Dialect::ConnectUdpDraft03 => None,
+            Dialect::ConnectTcp => Some("connect-tcp"),
+            Dialect::ConnectUdp => Some("connect-udp"),
+        };
+        let status = head.status;
+        let switched = status == StatusCode::SWITCHING_PROTOCOLS
+            && upgrade.is_some_and(|token| {
+                let lines = head.headers.get_all(UPGRADE).iter();
+                let mut named = lines.filter_map(|line| line.to_str().ok());
+                named.any(|line| line.trim().eq_ignore_ascii_case(token))
+            });
+        match upgrade {
+            None if status.is_success() => Ok(head.headers),
+            // RFC 9298 §3.3: 101 alone opens the flow.
+            Some(_) if switched => Ok(head.headers),
+            Some(_) if status.is_success() || status.is_informational() => {
+                Err(Failure::Foreign(OpenError::Protocol(NoUpgrade(status.as_u16()).into())))
+            }
+            _ => {
+                let answer = Answer::new(status.as_u16()).with_reason(head.reason.as_bytes());
+                Err(self.refusal(answer, &head.headers, early))
+            }
+        }
+    }
+
+    /// The cause that a response names which does not open the flow.
+    fn refusal(self, answer: Answer, headers: &HeaderMap, text: &[u8]) -> Failure {
+        let lines = headers.get_all(FIELD_NAME).iter().map(HeaderValue::as_bytes);
+        let proxy_status = ProxyStatus::parse(lines);
+        let answer = answer.with_proxy_status(proxy_status.as_ref());
+        let answer = if is_plain_text(headers) { answer.with_text(text) } else { answer };
+        let answer = answer.without(secrets(self.headers).iter().map(String::as_str));
+        let status = answer.status();
+        let retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let error = OpenError::from_response(answer, retry_after, self.target);
+        tracing::debug!(to = %self.target, %error, "the proxy refused a flow");
+        if [401, 407].contains(&status) {
+            let origin = status == 401;
+            let field = if origin { WWW_AUTHENTICATE } else { PROXY_AUTHENTICATE };
+            let challenge = headers.get(field).and_then(|value| value.to_str().ok());
+            return Failure::Challenged { origin, challenge: challenge.map(str::to_owned), error };
+        }
+        let says_why = proxy_status.is_some_and(|status| status.error().is_some());
+        if !says_why && self.dialect.is_foreign(status) {
+            Failure::Foreign(error)
+        } else {
+            Failure::Final(error)
+        }
     }
 }
 
-/// The cause that a response names which does not open the flow.
-fn refusal(dialect: Dialect, status: StatusCode, headers: &HeaderMap, target: &Target) -> Failure {
-    let lines = headers.get_all(FIELD_NAME).iter().map(HeaderValue::as_bytes);
-    let proxy_status = ProxyStatus::parse(lines);
-    let status = status.as_u16();
-    if [401, 407].contains(&status) {
-        let origin = status == 401;
-        let field = if origin { WWW_AUTHENTICATE } else { PROXY_AUTHENTICATE };
-        let challenge = headers.get(field).and_then(|value| value.to_str().ok());
-        return Failure::Challenged { origin, challenge: challenge.map(str::to_owned) };
-    }
-    let retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let error = OpenError::from_response(status, proxy_status.as_ref(), retry_after, target);
-    let says_why = proxy_status.is_some_and(|status| status.error().is_some());
-    if !says_why && dialect.is_foreign(status) {
-        Failure::Foreign(error)
-    } else {
-        Failure::Final(error)
-    }
+fn is_plain_text(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/plain"))
 }
 
 /// The request never left.
@@ -127,13 +156,9 @@ pub(super) fn failed(dialect: Dialect, error: h2::Error) -> Failure {
     }
     match error.reason() {
         // RFC 9113 §8.7: the request was not processed.
-        Some(Reason::REFUSED_STREAM) => {
-            Failure::Unprocessed(OpenError::Overloaded { retry_after: None })
-        }
-        Some(Reason::CONNECT_ERROR) => Failure::Final(OpenError::Refused),
-        Some(Reason::ENHANCE_YOUR_CALM) => {
-            Failure::Final(OpenError::Overloaded { retry_after: None })
-        }
+        Some(Reason::REFUSED_STREAM) => Failure::Unprocessed(OpenError::overloaded()),
+        Some(Reason::CONNECT_ERROR) => Failure::Final(OpenError::Refused(None)),
+        Some(Reason::ENHANCE_YOUR_CALM) => Failure::Final(OpenError::overloaded()),
         Some(Reason::PROTOCOL_ERROR) if dialect != Dialect::Connect => {
             Failure::Foreign(OpenError::Protocol(error.into()))
         }

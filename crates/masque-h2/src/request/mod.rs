@@ -25,8 +25,8 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) use self::ladder::Memory;
 
 use self::answer::{
-    Failure, defers, failed, failed_http1, judge, judge_http1, loses_what_waits,
-    no_extended_connect, unprocessed,
+    Failure, Question, defers, failed, failed_http1, loses_what_waits, no_extended_connect,
+    unprocessed,
 };
 use self::ladder::Ladder;
 use self::message::Dialect;
@@ -154,18 +154,19 @@ async fn try_dialect(
         let authorized = authorize(pool, &mut http, challenge.as_deref());
         timeout_at(deadline, authorized)
             .await
-            .unwrap_or(Err(OpenError::TimedOut))
+            .unwrap_or(Err(OpenError::TimedOut(None)))
             .map_err(Failure::Final)?;
         let slot = pool.acquire(wish, deadline).await.map_err(Failure::Final)?;
         let id = slot.id();
-        let tried = timeout_at(deadline, ask(slot, &http, dialect, request)).await;
+        let question = Question { dialect, target: &request.target, headers: http.headers() };
+        let tried = timeout_at(deadline, ask(slot, &http, question)).await;
         tries += 1;
-        match tried.unwrap_or(Err(Failure::Final(OpenError::TimedOut))) {
+        match tried.unwrap_or(Err(Failure::Final(OpenError::TimedOut(None)))) {
             Err(Failure::Unprocessed(_)) if tries < TRIES => {
                 count(&pool.counters.opens_retried, 1);
                 wish.avoided = id;
             }
-            Err(Failure::Challenged { origin, challenge: fresh })
+            Err(Failure::Challenged { origin, challenge: fresh, .. })
                 if config.credentials.is_some() && !challenged =>
             {
                 pool.memory.wants_authorization.store(origin, Ordering::Relaxed);
@@ -188,7 +189,7 @@ async fn authorize(
     let Some(value) = value else {
         // The error may repeat what must not be told.
         tracing::warn!("no credentials could be had");
-        return Err(OpenError::Unauthenticated);
+        return Err(OpenError::Unauthenticated(None));
     };
     let origin = pool.memory.wants_authorization.load(Ordering::Relaxed);
     let (field, other) = if origin {
@@ -202,44 +203,39 @@ async fn authorize(
 }
 
 /// One request, one response. Dropped midway it gives up its stream or connection.
-async fn ask(
-    slot: Slot,
-    http: &Request<()>,
-    dialect: Dialect,
-    request: &OpenRequest,
-) -> Result<Opened, Failure> {
+async fn ask(slot: Slot, http: &Request<()>, question: Question<'_>) -> Result<Opened, Failure> {
     match slot {
-        Slot::Http2(slot) => ask_http2(slot, http.clone(), dialect, request).await,
-        Slot::Http1(slot) => ask_http1(slot, http, dialect, request).await,
+        Slot::Http2(slot) => ask_http2(slot, http, question).await,
+        Slot::Http1(slot) => ask_http1(slot, http, question).await,
     }
 }
 
 async fn ask_http2(
     slot: Http2Slot,
-    http: Request<()>,
-    dialect: Dialect,
-    request: &OpenRequest,
+    http: &Request<()>,
+    question: Question<'_>,
 ) -> Result<Opened, Failure> {
     let Http2Slot { send: handle, permit } = slot;
     if http.extensions().get::<Protocol>().is_some() && !permit.link().extended_connect() {
         return Err(no_extended_connect());
     }
     let mut handle = handle.ready().await.map_err(unprocessed)?;
-    let (response, send) = handle.send_request(http, false).map_err(unprocessed)?;
+    let (response, send) = handle.send_request(http.clone(), false).map_err(unprocessed)?;
     drop(handle);
+    let dialect = question.dialect;
     let response = response.await.map_err(|error| failed(dialect, error))?;
-    let (headers, recv) = judge(dialect, response, &request.target)?;
+    let (headers, recv) = question.judge(response)?;
     Ok(Opened { dialect, headers, carrier: Carrier::Http2(Accepted { permit, send, recv }) })
 }
 
 async fn ask_http1(
     slot: Http1,
     http: &Request<()>,
-    dialect: Dialect,
-    request: &OpenRequest,
+    question: Question<'_>,
 ) -> Result<Opened, Failure> {
     let Http1 { mut io, place } = slot;
     let (head, early) = exchange(&mut io, http).await.map_err(failed_http1)?;
-    let headers = judge_http1(dialect, head, &request.target)?;
-    Ok(Opened { dialect, headers, carrier: Carrier::Http1 { io, early, place } })
+    let headers = question.judge_http1(head, &early)?;
+    let carrier = Carrier::Http1 { io, early, place };
+    Ok(Opened { dialect: question.dialect, headers, carrier })
 }

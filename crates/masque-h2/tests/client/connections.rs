@@ -124,7 +124,7 @@ async fn the_number_of_connections_is_bounded() {
     let soon_over = (tokio::time::Instant::now() + Duration::from_millis(50)).into_std();
     let too_many = client.open_tcp(crate::support::request("echo.test").with_deadline(soon_over));
     let error = soon(too_many).await.map(drop).unwrap_err();
-    assert!(matches!(error, OpenError::Overloaded { retry_after: None }), "{error:?}");
+    assert!(matches!(error, OpenError::Overloaded { retry_after: None, .. }), "{error:?}");
     let fifth = tokio::spawn({
         let client = client.clone();
         async move { open(&client, "echo.test").await }

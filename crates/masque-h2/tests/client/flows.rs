@@ -171,17 +171,21 @@ async fn d39_only_a_2xx_opens_the_flow() {
     .await;
     let client = proxy.client();
     let outcome = async |name: &str| soon(open(&client, name)).await.map(drop).unwrap_err();
-    assert!(matches!(outcome("407.test").await, OpenError::Unauthenticated));
-    assert!(matches!(outcome("401.test").await, OpenError::Unauthenticated));
-    assert!(matches!(outcome("403.test").await, OpenError::Denied));
-    assert!(matches!(outcome("502.test").await, OpenError::ConnectFailed { status: 502 }));
-    assert!(matches!(outcome("503.test").await, OpenError::ConnectFailed { status: 503 }));
-    assert!(matches!(outcome("504.test").await, OpenError::TimedOut));
+    assert!(matches!(outcome("407.test").await, OpenError::Unauthenticated(_)));
+    assert!(matches!(outcome("401.test").await, OpenError::Unauthenticated(_)));
+    assert!(matches!(outcome("403.test").await, OpenError::Denied(_)));
+    assert!(
+        matches!(outcome("502.test").await, OpenError::ConnectFailed(Some(said)) if said.status() == 502)
+    );
+    assert!(
+        matches!(outcome("503.test").await, OpenError::ConnectFailed(Some(said)) if said.status() == 503)
+    );
+    assert!(matches!(outcome("504.test").await, OpenError::TimedOut(_)));
     assert!(matches!(outcome("302.test").await, OpenError::Protocol(_)));
-    assert!(matches!(outcome("refused.test").await, OpenError::Refused));
+    assert!(matches!(outcome("refused.test").await, OpenError::Refused(_)));
     let overloaded = outcome("later.test").await;
     let seven = std::time::Duration::from_secs(7);
-    assert!(matches!(overloaded, OpenError::Overloaded { retry_after: Some(d) } if d == seven));
+    assert!(matches!(overloaded, OpenError::Overloaded { retry_after: Some(d), .. } if d == seven));
     assert_eq!(client.stats().flows_refused, 9);
 }
 
@@ -198,7 +202,7 @@ async fn a_proxy_that_never_answers_costs_the_deadline() {
     let deadline = (tokio::time::Instant::now() + short).into_std();
     let request = crate::support::request("silent.test").with_deadline(deadline);
     let outcome = soon(pseudotcp_masque::Transport::open_tcp(&client, request)).await;
-    assert!(matches!(outcome.map(drop), Err(OpenError::TimedOut)));
+    assert!(matches!(outcome.map(drop), Err(OpenError::TimedOut(_))));
 }
 
 /// Flows, their driver and the proxy on different threads; some flows end in the middle.

@@ -7,6 +7,7 @@ mod dialects;
 mod flows;
 mod hostile;
 mod pool;
+mod refusals;
 mod secrets;
 mod several;
 mod support;

@@ -19,7 +19,7 @@ pub(super) async fn run(report: &mut Report<'_>) {
 
 async fn refused(fixture: &dyn Fixture) -> Outcome {
     match fixture.transport().open_tcp(request(fixture, Role::Refuse)?).await {
-        Err(OpenError::Refused) => Ok(()),
+        Err(OpenError::Refused(_)) => Ok(()),
         Err(other) => Err(format!("the cause was {other:?}").into()),
         Ok(_) => Err("the open succeeded".into()),
     }
@@ -50,7 +50,7 @@ async fn deadline(fixture: &dyn Fixture) -> Outcome {
     let deadline = Instant::now() + QUIET;
     let request = request(fixture, Role::Silent)?.with_deadline(deadline.into_std());
     match fixture.transport().open_tcp(request).await {
-        Err(OpenError::TimedOut) => {}
+        Err(OpenError::TimedOut(_)) => {}
         Err(other) => return Err(format!("the cause was {other:?}").into()),
         Ok(_) => return Err("a silent target answered".into()),
     }

@@ -154,7 +154,7 @@ impl Dns {
         match self.desk.lease(address.ip()) {
             Some((name, lease)) => Ok(Way::ToName(Target::host(&name, address.port()), lease)),
             // The app has an address from an earlier life of ours; it will ask again.
-            None => Err(OpenError::Unresolved),
+            None => Err(OpenError::Unresolved(None)),
         }
     }
 
@@ -180,7 +180,7 @@ impl Dns {
     /// Takes note of what an open tells about IPv6.
     fn learn<T>(&self, is_ipv6: bool, outcome: &Result<T, OpenError>) {
         match outcome {
-            Err(OpenError::NoIpv6) if self.ipv6 == Ipv6Answers::Auto => {
+            Err(OpenError::NoIpv6(_)) if self.ipv6 == Ipv6Answers::Auto => {
                 self.desk.without_ipv6(clock::now());
             }
             Ok(_) if is_ipv6 && self.ipv6 == Ipv6Answers::Auto => self.desk.with_ipv6(),

@@ -38,15 +38,15 @@ pub enum UdpRefusalStyle {
 /// The answer to a held SYN whose open failed.
 pub(super) fn tcp(cause: &OpenError, style: TcpRefusalStyle) -> TcpRefusal {
     let refusal = match cause {
-        OpenError::Unreachable | OpenError::Unresolved => {
+        OpenError::Unreachable(_) | OpenError::Unresolved(_) => {
             TcpRefusal::Unreachable(Unreachable::Host)
         }
-        OpenError::NoIpv6 => TcpRefusal::Unreachable(Unreachable::Network),
-        OpenError::Denied | OpenError::Unauthenticated => {
+        OpenError::NoIpv6(_) => TcpRefusal::Unreachable(Unreachable::Network),
+        OpenError::Denied(_) | OpenError::Unauthenticated(_) => {
             TcpRefusal::Unreachable(Unreachable::Prohibited)
         }
-        OpenError::TimedOut => TcpRefusal::Later { after: BACK_OFF },
-        OpenError::Overloaded { retry_after } => {
+        OpenError::TimedOut(_) => TcpRefusal::Later { after: BACK_OFF },
+        OpenError::Overloaded { retry_after, .. } => {
             TcpRefusal::Later { after: retry_after.unwrap_or(BACK_OFF) }
         }
         OpenError::ProxyGone(_) => TcpRefusal::Later { after: PROXY_GONE_BACK_OFF },
@@ -73,18 +73,20 @@ fn styled(refusal: TcpRefusal, style: TcpRefusalStyle) -> TcpRefusal {
 /// The answer to datagrams whose open failed.
 pub(super) fn udp(cause: &OpenError, ipv6: bool, style: UdpRefusalStyle) -> UdpRefusal {
     match cause {
-        OpenError::Refused | OpenError::ConnectFailed { .. } => {
+        OpenError::Refused(_) | OpenError::ConnectFailed(_) => {
             UdpRefusal::Unreachable(Unreachable::Port)
         }
-        OpenError::NoIpv6 => UdpRefusal::Unreachable(match style {
+        OpenError::NoIpv6(_) => UdpRefusal::Unreachable(match style {
             UdpRefusalStyle::Audible => Unreachable::Port,
             UdpRefusalStyle::Strict => Unreachable::Network,
         }),
-        OpenError::Unreachable | OpenError::Unresolved => UdpRefusal::Unreachable(match style {
-            UdpRefusalStyle::Audible => audible_host_unreachable(ipv6),
-            UdpRefusalStyle::Strict => Unreachable::Host,
-        }),
-        OpenError::Denied | OpenError::Unauthenticated => {
+        OpenError::Unreachable(_) | OpenError::Unresolved(_) => {
+            UdpRefusal::Unreachable(match style {
+                UdpRefusalStyle::Audible => audible_host_unreachable(ipv6),
+                UdpRefusalStyle::Strict => Unreachable::Host,
+            })
+        }
+        OpenError::Denied(_) | OpenError::Unauthenticated(_) => {
             UdpRefusal::Unreachable(Unreachable::Prohibited)
         }
         _ => UdpRefusal::Drop,
@@ -106,10 +108,12 @@ pub(super) enum Pinged {
 pub(super) fn ping(cause: &OpenError) -> Pinged {
     match cause {
         // The host itself has said no.
-        OpenError::Refused => Pinged::Reached,
-        OpenError::Unreachable | OpenError::Unresolved => Pinged::Unreachable(Unreachable::Host),
-        OpenError::NoIpv6 => Pinged::Unreachable(Unreachable::Network),
-        OpenError::Denied | OpenError::Unauthenticated => {
+        OpenError::Refused(_) => Pinged::Reached,
+        OpenError::Unreachable(_) | OpenError::Unresolved(_) => {
+            Pinged::Unreachable(Unreachable::Host)
+        }
+        OpenError::NoIpv6(_) => Pinged::Unreachable(Unreachable::Network),
+        OpenError::Denied(_) | OpenError::Unauthenticated(_) => {
             Pinged::Unreachable(Unreachable::Prohibited)
         }
         _ => Pinged::Silent,
@@ -138,16 +142,21 @@ mod tests {
         let later = |after| Later { after };
         let named = Duration::from_secs(9);
         vec![
-            (OpenError::Refused, Reset, Udp(Port), Udp(Port)),
-            (OpenError::ConnectFailed { status: 502 }, Reset, Udp(Port), Udp(Port)),
-            (OpenError::Unreachable, Tcp(Host), Udp(HostProhibited), Udp(Port)),
-            (OpenError::Unresolved, Tcp(Host), Udp(HostProhibited), Udp(Port)),
-            (OpenError::NoIpv6, Tcp(Network), Udp(Port), Udp(Port)),
-            (OpenError::Denied, Tcp(Prohibited), Udp(Prohibited), Udp(Prohibited)),
-            (OpenError::Unauthenticated, Tcp(Prohibited), Udp(Prohibited), Udp(Prohibited)),
-            (OpenError::TimedOut, later(BACK_OFF), Drop, Drop),
-            (OpenError::Overloaded { retry_after: None }, later(BACK_OFF), Drop, Drop),
-            (OpenError::Overloaded { retry_after: Some(named) }, later(named), Drop, Drop),
+            (OpenError::Refused(None), Reset, Udp(Port), Udp(Port)),
+            (OpenError::ConnectFailed(None), Reset, Udp(Port), Udp(Port)),
+            (OpenError::Unreachable(None), Tcp(Host), Udp(HostProhibited), Udp(Port)),
+            (OpenError::Unresolved(None), Tcp(Host), Udp(HostProhibited), Udp(Port)),
+            (OpenError::NoIpv6(None), Tcp(Network), Udp(Port), Udp(Port)),
+            (OpenError::Denied(None), Tcp(Prohibited), Udp(Prohibited), Udp(Prohibited)),
+            (OpenError::Unauthenticated(None), Tcp(Prohibited), Udp(Prohibited), Udp(Prohibited)),
+            (OpenError::TimedOut(None), later(BACK_OFF), Drop, Drop),
+            (OpenError::overloaded(), later(BACK_OFF), Drop, Drop),
+            (
+                OpenError::Overloaded { retry_after: Some(named), said: None },
+                later(named),
+                Drop,
+                Drop,
+            ),
             (OpenError::ProxyGone(None), later(PROXY_GONE_BACK_OFF), Drop, Drop),
             (OpenError::Protocol("odd".into()), Reset, Drop, Drop),
         ]
@@ -179,12 +188,12 @@ mod tests {
     fn only_what_answers_is_pinged_with_success() {
         for (cause, ..) in table() {
             let expected = match cause {
-                OpenError::Refused => Pinged::Reached,
-                OpenError::Unreachable | OpenError::Unresolved => {
+                OpenError::Refused(_) => Pinged::Reached,
+                OpenError::Unreachable(_) | OpenError::Unresolved(_) => {
                     Pinged::Unreachable(Unreachable::Host)
                 }
-                OpenError::NoIpv6 => Pinged::Unreachable(Unreachable::Network),
-                OpenError::Denied | OpenError::Unauthenticated => {
+                OpenError::NoIpv6(_) => Pinged::Unreachable(Unreachable::Network),
+                OpenError::Denied(_) | OpenError::Unauthenticated(_) => {
                     Pinged::Unreachable(Unreachable::Prohibited)
                 }
                 _ => Pinged::Silent,

@@ -1,4 +1,4 @@
-//! Log lines about proxies that break the protocol: few, however often it happens.
+//! Log lines about proxies that serve nobody: few, however often it happens.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,14 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    /// Logs an open that failed because the proxy broke the protocol, unless another was logged a
-    /// moment ago. Other causes are the app's to hear, and are not logged here.
+    /// Logs an open that failed because the proxy broke the protocol or wants other credentials,
+    /// unless another was logged a moment ago. Other causes are the app's to hear, and are not logged
+    /// here.
     pub(super) fn hear(&mut self, now: Instant, cause: &OpenError) {
-        if matches!(cause, OpenError::Protocol(_))
+        if matches!(cause, OpenError::Protocol(_) | OpenError::Unauthenticated(_))
             && let Some(withheld) = self.admit(now)
         {
-            tracing::warn!(%cause, withheld, "the proxy broke the protocol");
+            tracing::warn!(%cause, withheld, "the proxy opened no flow");
         }
     }
 

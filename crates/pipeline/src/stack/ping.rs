@@ -116,7 +116,7 @@ impl Hosts {
         let probe = OpenRequest::new(SocketAddr::new(host, PROBE_PORT)).with_deadline(deadline);
         shared.opens.start(async move {
             let answer = timeout_at(deadline.into(), transport.open_tcp(probe)).await;
-            Opened::Probe(host, answer.unwrap_or(Err(OpenError::TimedOut)).map(drop))
+            Opened::Probe(host, answer.unwrap_or(Err(OpenError::TimedOut(None))).map(drop))
         });
         self.probes += 1;
         self.hosts.insert(host, Host::Asked(vec![request]));

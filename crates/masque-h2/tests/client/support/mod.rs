@@ -26,7 +26,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use sha2::Digest as _;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -144,7 +144,7 @@ impl Transport for Pipes {
     }
 
     async fn open_udp(&self, _: OpenRequest) -> Result<DatagramTunnel, OpenError> {
-        Err(OpenError::Denied)
+        Err(OpenError::Denied(None))
     }
 }
 
@@ -347,6 +347,22 @@ pub(crate) fn refuse(mut respond: SendResponse<Bytes>, status: u16, headers: &[(
     }
     let mut body = respond.send_response(response.body(()).unwrap(), false).unwrap();
     let _gone = body.send_data(Bytes::from_static(b"<html>an error page</html>"), true);
+}
+
+/// Answers requests of HTTP/1.1, each on its own connection, with this head; then echoes.
+pub(crate) async fn http1(mut tls: Tls, heads: Arc<AtomicUsize>, answer: &'static str) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match tls.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    heads.fetch_add(1, Ordering::SeqCst);
+    tls.write_all(answer.as_bytes()).await.unwrap();
+    let (mut read, mut write) = tokio::io::split(tls);
+    let _ended = tokio::io::copy(&mut read, &mut write).await;
+    let _ended = write.shutdown().await;
 }
 
 /// Accepts and sends back what comes, to the end.

@@ -61,8 +61,13 @@ pub(crate) async fn request(tls: &mut Tls) -> Option<u32> {
 }
 
 pub(crate) async fn send(tls: &mut Tls, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    write(tls, &frame(kind, flags, stream, payload)).await;
+}
+
+/// Writes frames at once.
+pub(crate) async fn write(tls: &mut Tls, frames: &[u8]) {
     // The client may be gone; the test sees that by other means.
-    let _gone = tls.write_all(&frame(kind, flags, stream, payload)).await;
+    let _gone = tls.write_all(frames).await;
     let _gone = tls.flush().await;
 }
 
