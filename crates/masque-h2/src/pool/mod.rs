@@ -35,7 +35,7 @@ const AHEAD_AGAIN: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(15);
 
 /// How often a lost connection is dialled while no flow waits for it.
-const UNWANTED_DIALS: u32 = 10;
+const UNWANTED_DIALS: u32 = 16;
 
 /// How many connections are dialled at once at the most.
 const PARALLEL_DIALS: usize = 4;

@@ -12,8 +12,8 @@ use crate::connection::Owner;
 /// The pause after the first failed dial; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest pause: a proxy that returns serves those who wait within a second.
-const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+/// The longest pause: a proxy that returns serves those who wait well within a second.
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
 /// Dials until there is a connection, or nobody wants one any more. No lock is held meanwhile. When
 /// the network changes, a dial under way is begun anew and a pause ends.
