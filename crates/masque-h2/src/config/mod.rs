@@ -87,6 +87,7 @@ pub struct Config {
     pub(crate) tcp_template: Template,
     pub(crate) udp_dialect: UdpDialect,
     pub(crate) udp_template: Template,
+    pub(crate) early_datagrams: bool,
     pub(crate) half_close: HalfClose,
     pub(crate) http1: bool,
     pub(crate) protect: Option<Protect>,
@@ -118,6 +119,7 @@ impl Config {
             tcp_template: Template::well_known_tcp(&authority(&host, port))?,
             udp_dialect: UdpDialect::default(),
             udp_template: Template::well_known(&authority(&host, port))?,
+            early_datagrams: false,
             half_close: HalfClose::default(),
             http1: true,
             host,
@@ -272,6 +274,18 @@ impl Config {
     pub fn udp_template(mut self, template: &str) -> Result<Self, ConfigError> {
         self.udp_template = Template::parse(template)?;
         Ok(self)
+    }
+
+    /// Sends the datagrams of UDP flows before the proxy has answered (RFC 9298 §5), which saves a round
+    /// trip to it. Default: off.
+    ///
+    /// This begins when the proxy has been seen to speak connect-udp over HTTP/2. A flow is open at once
+    /// then, and ends if the proxy refuses it: what was sent is lost, and all that the owner hears is
+    /// [`Unreachable`](pseudotcp_masque::TunnelError::Unreachable).
+    #[must_use]
+    pub fn early_datagrams(mut self) -> Self {
+        self.early_datagrams = true;
+        self
     }
 
     /// Called with every socket before it connects; an error fails the dial.

@@ -14,6 +14,8 @@ pub(crate) struct Memory {
     pub(super) wants_authorization: AtomicBool,
     /// Whether small windows would harm flows at this proxy.
     large_windows: AtomicBool,
+    /// Whether connect-udp over HTTP/2 can be counted on.
+    udp_is_sure: AtomicBool,
 }
 
 /// Nothing is known, or the second dialect is not spoken either.
@@ -78,10 +80,20 @@ impl Memory {
         self.large_windows.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the last connect-udp over HTTP/2 failed at most for a reason of its target's.
+    pub(super) fn is_sure_of_udp(&self) -> bool {
+        self.udp_is_sure.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn be_sure_of_udp(&self, sure: bool) {
+        self.udp_is_sure.store(sure, Ordering::Relaxed);
+    }
+
     /// Forgets what was learnt, as another proxy may answer from now on.
     pub(crate) fn forget(&self) {
         self.tcp.store(UNKNOWN, Ordering::Relaxed);
         self.udp.store(UNKNOWN, Ordering::Relaxed);
         self.large_windows.store(false, Ordering::Relaxed);
+        self.be_sure_of_udp(false);
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod answer;
+mod early;
 mod ladder;
 mod message;
 
@@ -78,14 +79,20 @@ pub(crate) async fn open_tcp(pool: &Pool, request: &OpenRequest) -> Result<ByteT
 
 /// Opens a UDP flow.
 pub(crate) async fn open_udp(
-    pool: &Pool,
+    pool: &Arc<Pool>,
     request: &OpenRequest,
 ) -> Result<DatagramTunnel, OpenError> {
+    if let Some(tunnel) = early::open_udp(pool, request).await? {
+        return Ok(tunnel);
+    }
     let ladder = Ladder::udp(pool.config().udp_dialect, &pool.memory);
     let opened = counted(pool, open(pool, request, ladder).await)?;
     let (format, counters) = (opened.dialect.format(), Arc::clone(&pool.counters));
     Ok(match opened.carrier {
-        Carrier::Http2(accepted) => Box::new(Datagrams::new(accepted, format, counters)),
+        Carrier::Http2(accepted) => {
+            pool.memory.be_sure_of_udp(opened.dialect == Dialect::ConnectUdp);
+            Box::new(Datagrams::new(accepted, format, counters))
+        }
         http1 @ Carrier::Http1 { .. } => {
             Box::new(UdpCapsules::new(bytes(http1, false), format, counters))
         }
@@ -145,17 +152,13 @@ async fn try_dialect(
     deadline: Instant,
 ) -> Result<Opened, Failure> {
     let config = pool.config();
-    let mut http = dialect.request(config, &request.target).map_err(Failure::Final)?;
-    config.headers.append_to(http.headers_mut());
+    let mut http = draft(pool, request, dialect).map_err(Failure::Final)?;
     let low_latency = config.low_latency.as_ref().is_some_and(|holds| holds(&request.target));
     let mut wish = Wish { avoided: None, low_latency };
     let (mut tries, mut challenge, mut challenged) = (0, None, false);
     loop {
-        let authorized = authorize(pool, &mut http, challenge.as_deref());
-        timeout_at(deadline, authorized)
-            .await
-            .unwrap_or(Err(OpenError::TimedOut(None)))
-            .map_err(Failure::Final)?;
+        let authorized = authorize_by(deadline, pool, &mut http, challenge.as_deref());
+        authorized.await.map_err(Failure::Final)?;
         let slot = pool.acquire(wish, deadline).await.map_err(Failure::Final)?;
         let id = slot.id();
         let question = Question { dialect, target: &request.target, headers: http.headers() };
@@ -175,6 +178,24 @@ async fn try_dialect(
             outcome => return outcome,
         }
     }
+}
+
+/// The request in a dialect, with all but credentials that must be fetched.
+fn draft(pool: &Pool, request: &OpenRequest, dialect: Dialect) -> Result<Request<()>, OpenError> {
+    let mut http = dialect.request(pool.config(), &request.target)?;
+    pool.config().headers.append_to(http.headers_mut());
+    Ok(http)
+}
+
+/// The same as [`authorize`], for as long as there is time.
+async fn authorize_by(
+    deadline: Instant,
+    pool: &Pool,
+    http: &mut Request<()>,
+    challenge: Option<&str>,
+) -> Result<(), OpenError> {
+    let authorized = timeout_at(deadline, authorize(pool, http, challenge));
+    authorized.await.unwrap_or(Err(OpenError::TimedOut(None)))
 }
 
 /// Puts fresh credentials into a request, where there is somebody to ask for them.

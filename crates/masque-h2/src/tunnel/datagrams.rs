@@ -71,39 +71,22 @@ pub(crate) struct Datagrams {
 
 impl Datagrams {
     pub(crate) fn new(accepted: Accepted, format: Format, counters: Arc<Counters>) -> Self {
+        Self::with_outbox(accepted, Outbox::new(format, Arc::clone(&counters)), counters)
+    }
+
+    /// A flow that has begun to send.
+    pub(super) fn with_outbox(accepted: Accepted, outbox: Outbox, counters: Arc<Counters>) -> Self {
         let Accepted { permit, send, recv } = accepted;
-        let queue = Received {
-            decoder: Decoder::with_format(format),
-            waiting: DatagramQueue::new(Arc::clone(&counters)),
-        };
+        let decoder = Decoder::with_format(outbox.format());
+        let queue = Received { decoder, waiting: DatagramQueue::new(counters) };
         let inbound = Inbound::new(Arc::clone(permit.link()), recv, queue);
-        Self {
-            inbound,
-            send,
-            outbox: Outbox::new(format, counters),
-            closed: false,
-            _permit: permit,
-        }
+        Self { inbound, send, outbox, closed: false, _permit: permit }
     }
 
     /// Sends what the proxy has room for; Ready when nothing waits.
     fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
-        loop {
-            let wanted = self.outbox.wanted();
-            // Zero gives back what is left over, which would starve the neighbours.
-            self.send.reserve_capacity(wanted);
-            if wanted == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            let room = ready!(poll_room(&mut self.send, cx)).ok_or_else(|| self.fault())?;
-            // What of one capsule does not fit waits in HTTP/2's own queue, so that a capsule once
-            // begun is finished in any case.
-            let mut capsules = self.outbox.merge(room);
-            while !capsules.is_empty() {
-                let data = capsules.split_to(capsules.len().min(MAX_DATA));
-                self.send.send_data(data, false).map_err(|_| self.fault())?;
-            }
-        }
+        let sent = ready!(poll_send(&mut self.send, &mut self.outbox, cx));
+        Poll::Ready(sent.ok_or_else(|| self.fault()))
     }
 
     /// Why nothing can be sent.
@@ -112,6 +95,33 @@ impl Datagrams {
         match self.inbound.end() {
             Some(Err(fault)) => fault.into(),
             Some(Ok(())) | None => TunnelError::Reset,
+        }
+    }
+}
+
+/// Sends what the proxy has room for; Ready when nothing waits, with `None` when the proxy takes nothing
+/// any more.
+pub(super) fn poll_send(
+    send: &mut SendStream<Bytes>,
+    outbox: &mut Outbox,
+    cx: &mut Context<'_>,
+) -> Poll<Option<()>> {
+    loop {
+        let wanted = outbox.wanted();
+        // Zero gives back what is left over, which would starve the neighbours.
+        send.reserve_capacity(wanted);
+        if wanted == 0 {
+            return Poll::Ready(Some(()));
+        }
+        let Some(room) = ready!(poll_room(send, cx)) else { return Poll::Ready(None) };
+        // What of one capsule does not fit waits in HTTP/2's own queue, so that a capsule once
+        // begun is finished in any case.
+        let mut capsules = outbox.merge(room);
+        while !capsules.is_empty() {
+            let data = capsules.split_to(capsules.len().min(MAX_DATA));
+            if send.send_data(data, false).is_err() {
+                return Poll::Ready(None);
+            }
         }
     }
 }

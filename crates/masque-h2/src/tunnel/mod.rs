@@ -3,9 +3,11 @@
 mod bytes;
 mod capsules;
 mod datagrams;
+mod early;
 mod outbox;
 mod queue;
 
 pub(crate) use bytes::Tunnel;
 pub(crate) use capsules::{TcpCapsules, UdpCapsules};
 pub(crate) use datagrams::Datagrams;
+pub(crate) use early::Early;

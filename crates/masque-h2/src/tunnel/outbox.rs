@@ -22,6 +22,10 @@ impl Outbox {
         Self { format, waiting: DatagramQueue::new(Arc::clone(&counters)), counters }
     }
 
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
     pub(super) fn push(&mut self, datagram: Bytes) {
         if datagram.len() > MAX_PAYLOAD {
             count(&self.counters.datagrams_dropped, 1);

@@ -37,6 +37,11 @@ async fn connect_tcp_and_the_old_draft_conform() {
     conforms(|c| c.tcp_dialect(TcpDialect::ConnectTcp).udp_dialect(UdpDialect::Draft03)).await;
 }
 
+#[tokio::test]
+async fn flows_that_are_open_in_advance_conform() {
+    conforms(Config::early_datagrams).await;
+}
+
 /// A proxy that speaks HTTP/1.1 only, and how many requests it has got.
 async fn http1_only(answer: &'static str) -> (Proxy, Arc<AtomicUsize>) {
     let heads = Arc::<AtomicUsize>::default();

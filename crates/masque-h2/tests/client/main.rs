@@ -4,6 +4,7 @@ mod bad_proxies;
 mod conformance;
 mod connections;
 mod dialects;
+mod early;
 mod flows;
 mod hostile;
 mod pool;

@@ -28,6 +28,7 @@ pub(super) async fn configure(args: &UpArgs) -> Result<(Proxies, Vec<IpAddr>)> {
         let mut clients = Vec::new();
         for url in urls.split(',') {
             let config = Config::new(url).map_err(wrong)?;
+            let config = config.max_connections(args.proxy.max_connections.get());
             let config = trust(config, &args.trust, hop, count)?;
             let config = authorize(config, &args.credentials, hop, count)?;
             let config = if hop == last { speak(config, &args.proxy)? } else { config };
@@ -75,6 +76,7 @@ fn speak(config: Config, args: &ProxyArgs) -> Result<Config> {
         .tcp_dialect(args.tcp_dialect.into())
         .udp_dialect(args.udp_dialect.into())
         .half_close(args.half_close.into());
+    let config = if args.early_datagrams { config.early_datagrams() } else { config };
     let config = match &args.udp_template {
         Some(template) => config.udp_template(template).map_err(wrong)?,
         None => config,

@@ -1,6 +1,7 @@
 //! The options that are about the proxies.
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help, which is no Markdown")]
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -38,6 +39,11 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "TEMPLATE")]
     pub(crate) udp_template: Option<String>,
 
+    /// Send the datagrams of UDP flows before the proxy has answered: saves a round trip to it, but if the
+    /// proxy refuses, they are lost and apps hear less exactly why.
+    #[arg(long)]
+    pub(crate) early_datagrams: bool,
+
     /// What becomes of an app's end of stream while the server still sends: forward it at once, defer
     /// it until the server has ended too, or auto: defer for proxies that would end both ways.
     #[arg(long, value_name = "HOW", default_value = "auto")]
@@ -46,6 +52,11 @@ pub(crate) struct ProxyArgs {
     /// Give flows to this host connections with few other flows; may be given several times.
     #[arg(long, value_name = "HOST")]
     pub(crate) low_latency: Vec<String>,
+
+    /// The most connections to each proxy at once. Another one is made when those that are there carry as
+    /// many flows as the proxy allows.
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub(crate) max_connections: NonZeroUsize,
 
     /// Reach the first hop through this network interface only (SO_BINDTODEVICE).
     #[arg(long, value_name = "NAME")]
