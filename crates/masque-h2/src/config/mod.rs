@@ -2,6 +2,7 @@ mod choices;
 mod trust;
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http::Uri;
 use pseudotcp_masque::template::{Template, TemplateError};
 use pseudotcp_masque::{Source, Target, Transport};
@@ -23,6 +26,9 @@ use crate::auth::{Auth, Credentials, Headers};
 
 /// Called with every socket before it connects (Android's `VpnService.protect`, for instance).
 pub type Protect = Arc<dyn Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync>;
+
+/// Awaited before an address is dialled.
+pub(crate) type BeforeDial = Arc<dyn Fn(IpAddr) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Which targets want connections with few flows.
 pub(crate) type LowLatency = Arc<dyn Fn(&Target) -> bool + Send + Sync>;
@@ -90,6 +96,7 @@ pub struct Config {
     pub(crate) early_datagrams: bool,
     pub(crate) half_close: HalfClose,
     pub(crate) http1: bool,
+    pub(crate) before_dial: Option<BeforeDial>,
     pub(crate) protect: Option<Protect>,
     pub(crate) mark: Option<u32>,
     pub(crate) device: Option<String>,
@@ -129,6 +136,7 @@ impl Config {
             client_identity: None,
             log_keys: false,
             headers: Headers::default(),
+            before_dial: None,
             protect: None,
             mark: None,
             device: None,
@@ -285,6 +293,18 @@ impl Config {
     #[must_use]
     pub fn early_datagrams(mut self) -> Self {
         self.early_datagrams = true;
+        self
+    }
+
+    /// Called with each of the proxy's addresses before it is dialled, and awaited: what it does, such as
+    /// making a way to the address, is part of the time that a dial may take. Not called for a proxy
+    /// that is reached through another one.
+    #[must_use]
+    pub fn before_dial<F>(mut self, hook: impl Fn(IpAddr) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.before_dial = Some(Arc::new(move |address| hook(address).boxed()));
         self
     }
 

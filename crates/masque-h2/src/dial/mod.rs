@@ -196,9 +196,14 @@ impl Dialer {
         &self,
         addresses: &[SocketAddr],
     ) -> Option<Result<(BoxIo, Option<SocketAddr>), DialError>> {
-        race(addresses, async |address| match socket::connect(&self.config, address).await {
-            Ok(stream) => Ok((Box::new(stream) as BoxIo, Some(address))),
-            Err(source) => Err(DialError::Connect { address, source }),
+        race(addresses, async |address| {
+            if let Some(prepare) = &self.config.before_dial {
+                prepare(address.ip()).await;
+            }
+            match socket::connect(&self.config, address).await {
+                Ok(stream) => Ok((Box::new(stream) as BoxIo, Some(address))),
+                Err(source) => Err(DialError::Connect { address, source }),
+            }
         })
         .await
     }

@@ -14,13 +14,14 @@ use super::args::UpArgs;
 use super::proxy_args::{CredentialArgs, ProxyArgs, TrustArgs};
 use crate::failure::usage;
 use crate::secret::Secret;
+use crate::setup::linux::Pinning;
 
 /// The environment variables that stand for `--token` and `--basic`.
 const TOKEN_VARIABLE: &str = "PSEUDOTCP_TOKEN";
 const BASIC_VARIABLE: &str = "PSEUDOTCP_BASIC";
 
 /// The proxies, and the addresses of those that this machine itself reaches.
-pub(super) async fn configure(args: &UpArgs) -> Result<(Proxies, Vec<IpAddr>)> {
+pub(super) async fn configure(args: &UpArgs, pinning: &Pinning) -> Result<(Proxies, Vec<IpAddr>)> {
     let (last, count) = (args.proxy.hops.len() - 1, args.proxy.hops.len());
     let mut addresses = Vec::new();
     let mut reached: Option<Proxies> = None;
@@ -32,6 +33,8 @@ pub(super) async fn configure(args: &UpArgs) -> Result<(Proxies, Vec<IpAddr>)> {
             let config = trust(config, &args.trust, hop, count)?;
             let config = authorize(config, &args.credentials, hop, count)?;
             let config = if hop == last { speak(config, &args.proxy)? } else { config };
+            let pinning = pinning.clone();
+            let config = config.before_dial(move |address| pinning.clone().pin(address));
             let config = match &reached {
                 Some(before) => config.through(Arc::new(before.clone())),
                 None => reach(config, url, args, &mut addresses).await?,

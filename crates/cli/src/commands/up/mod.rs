@@ -28,7 +28,7 @@ use self::data_path::DataPath;
 use self::rulebook::RuleBook;
 use crate::clock;
 use crate::output::{self, plural};
-use crate::setup::linux::{HostSetup, Wanted, Watch};
+use crate::setup::linux::{HostSetup, Pinning, Wanted, Watch};
 use crate::signals::Signals;
 
 /// How long the first connection to the proxy may take.
@@ -79,13 +79,13 @@ async fn run_until_stopped(
         () = signals.stop() => return Ok(()),
     };
     // Short, and not to be cut off: what is set must be known to be taken back.
-    let client = reached.client.clone();
+    let (client, pinning) = (reached.client.clone(), reached.pinning.clone());
     let mut data_path = open(args, rules, reached, setup).await?;
     let watch = Watch::new().context("watching the kernel's routes")?;
     let memory = data_path.give_back_memory();
     tokio::select! {
         outcome = data_path.run(signals, args.logging.json_log) => outcome,
-        never = setup.keep(watch, || client.network_changed()) => match never {},
+        never = setup.keep(watch, &pinning, || client.network_changed()) => match never {},
         never = memory => match never {},
     }
 }
@@ -94,14 +94,17 @@ async fn run_until_stopped(
 struct Reached {
     client: Proxies,
     addresses: Vec<IpAddr>,
+    /// Asked for the ways to other addresses that they may have later.
+    pinning: Pinning,
 }
 
 /// Reaches the proxy, before anything on this machine is changed.
 async fn reach(args: &UpArgs) -> Result<Reached> {
-    let (client, addresses) = client::configure(args).await?;
+    let pinning = Pinning::default();
+    let (client, addresses) = client::configure(args, &pinning).await?;
     let ready = client.ready(clock::deadline(READY)).await;
     ready.map_err(|error| explain::unreachable(&args.proxy.hops.join(" → "), error))?;
-    Ok(Reached { client, addresses })
+    Ok(Reached { client, addresses, pinning })
 }
 
 /// Opens the device and leads traffic into it.

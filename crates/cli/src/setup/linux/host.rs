@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::dns::{self, HostDns};
 use super::journal::{Entry, Journal};
 use super::plan::{Step, Via, Wanted, pins, steps, way_beside};
-use super::{Netlink, Watch, Way};
+use super::{Netlink, Pinning, Watch, Way};
 
 /// When it is first looked whether the machine's DNS still leads to us; other programs that manage it
 /// have had their turn by then.
@@ -20,6 +20,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 
 /// The longest time between two looks, which come at twice the time of the one before.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// To how many addresses of the proxy ways are pinned at the most.
+const MOST_ADDRESSES: usize = 256;
 
 /// What the program has set on this machine, so that it can be taken back.
 pub(crate) struct HostSetup {
@@ -106,9 +109,16 @@ impl HostSetup {
         Ok(())
     }
 
-    /// Sees to it that everything stays as it was set, whatever others do; without end. `moved` is
-    /// called when the way to the proxy is another one, or was lost for a moment.
-    pub(crate) async fn keep(&mut self, mut watch: Watch, moved: impl Fn()) -> Infallible {
+    /// Sees to it that everything stays as it was set, whatever others do, and that the way to every
+    /// address of the proxy is pinned before it is dialled; without end. `moved` is called when the
+    /// way to the proxy is another one, or was lost for a moment.
+    pub(crate) async fn keep(
+        &mut self,
+        mut watch: Watch,
+        pinning: &Pinning,
+        moved: impl Fn(),
+    ) -> Infallible {
+        let mut requests = pinning.requests();
         let mut pause = FIRST_LOOK;
         let mut look = pin!(sleep(pause));
         loop {
@@ -116,6 +126,10 @@ impl HostSetup {
                 () = &mut look => {
                     pause = self.renew_dns(pause).await;
                     look.set(sleep(pause));
+                }
+                Some((address, done)) = requests.recv() => {
+                    self.lead_past(address).await;
+                    let _or_nobody_waits = done.send(());
                 }
                 changed = watch.changed() => match changed.and(self.follow().await) {
                     Ok(true) => moved(),
@@ -126,6 +140,18 @@ impl HostSetup {
                     }
                 }
             }
+        }
+    }
+
+    /// Keeps packets to an address that the proxy has now out of the TUN.
+    async fn lead_past(&mut self, address: IpAddr) {
+        let is_known = self.addresses.contains(&address) || self.addresses.len() >= MOST_ADDRESSES;
+        if is_known || self.netlink.way(address, None).await.is_ok_and(|way| way.is_local) {
+            return;
+        }
+        self.addresses.push(address);
+        if let Err(error) = self.follow().await {
+            warn!(%address, %error, "the way to the proxy cannot be pinned");
         }
     }
 

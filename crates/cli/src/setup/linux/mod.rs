@@ -9,11 +9,13 @@ mod host;
 mod journal;
 mod netlink;
 mod owners;
+mod pinning;
 mod plan;
 mod watch;
 
 pub(crate) use self::host::HostSetup;
 pub(crate) use self::netlink::Netlink;
 pub(crate) use self::owners::SockDiag;
+pub(crate) use self::pinning::Pinning;
 pub(crate) use self::plan::{Wanted, Way};
 pub(crate) use self::watch::Watch;

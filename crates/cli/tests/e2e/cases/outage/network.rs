@@ -76,6 +76,41 @@ fn a_proxy_that_has_lost_an_address_is_reached_at_the_other() {
     }
 }
 
+/// Everything is led into the TUN, the proxy's network too, and the proxy gets an address to which no
+/// way was pinned at the start.
+#[test]
+fn a_proxy_that_has_moved_behind_its_gateway_is_not_looked_for_in_the_tun() {
+    if !need::met(&[]) {
+        return;
+    }
+    let lab = Lab::new();
+    lab.serve_echo();
+    lab.proxy.set("net/ipv4/conf/server/promote_secondaries", "1");
+    // What the proxy itself reaches the server from.
+    lab.proxy.ip("address add 198.51.100.9/24 dev server");
+    lab.client.ip("route add default via 192.0.2.1");
+    lab.client.ip("-6 route add default via 2001:db8:1::1");
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    lab.client.name(NAME, &[BEHIND]);
+    let url = format!("https://{NAME}:{PORT}");
+    let routes = ["-v", "--route", "0.0.0.0/0", "--route", "::/0"];
+    let client = client::start_through(&lab, &[&url], &routes);
+    client.wait_line("ready");
+    let mut before = BEHIND;
+    for now in ["198.51.100.77", "2001:db8:2::77"] {
+        let length = if now.contains(':') { "64 nodad" } else { "24" };
+        lab.proxy.ip(&format!("address add {now}/{length} dev server"));
+        let mut flow = flow::connect(&lab);
+        lab.proxy.ip(&format!("address delete {before}/24 dev server"));
+        lab.client.name(NAME, &[now]);
+        flow::is_reset(&mut flow);
+        let back = flow::works(&lab);
+        client.wait_line(now);
+        println!("a new flow worked {back:?} after the old ones had heard of the move to {now}");
+        before = now;
+    }
+}
+
 fn moves(known: &[&str]) {
     let lab = Lab::new();
     lab.serve_echo();
