@@ -16,5 +16,6 @@ mod lifecycle;
 mod network;
 mod outage;
 mod policy;
+mod renewal;
 mod secrets;
 mod tunnels;

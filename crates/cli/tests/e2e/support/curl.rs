@@ -16,6 +16,13 @@ pub(crate) fn download(lab: &Lab, url: &str, arguments: &[&str]) -> (usize, Sum)
     (length, sum)
 }
 
+/// Whether a download succeeds.
+pub(crate) fn downloads(lab: &Lab, url: &str, arguments: &[&str]) -> bool {
+    let mut command = curl(lab, arguments);
+    command.arg(url).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().expect("run curl").success()
+}
+
 /// Uploads a file, and returns the server's answer.
 pub(crate) fn upload(lab: &Lab, url: &str, file: &Path, arguments: &[&str]) -> String {
     let output = curl(lab, arguments).arg("--upload-file").arg(file).arg(url).output();
