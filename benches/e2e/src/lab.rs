@@ -42,6 +42,11 @@ impl Lab {
         server.ip("route add default via 198.51.100.1")?;
         let forwarding = proxy.command("sysctl").args(["-qw", "net.ipv4.ip_forward=1"]).status()?;
         ensure!(forwarding.success(), "the proxy's namespace must forward for the direct path");
+        // Half of the usual ports are used up by 14,116 connections to one place; then the kernel seeks.
+        for namespace in [&client, &proxy] {
+            let ports = ["-qw", "net.ipv4.ip_local_port_range=1024 65535"];
+            ensure!(namespace.command("sysctl").args(ports).status()?.success(), "too few ports");
+        }
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed([PROXY.to_owned()])?;
         let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
         fs::write(&certificate, cert.pem())?;

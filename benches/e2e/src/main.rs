@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod chart;
+mod crowd;
 mod history;
 mod lab;
 mod load;

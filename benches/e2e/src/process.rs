@@ -10,8 +10,13 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::load::{FIGURES, Figures};
+
 /// How long a program may take to be ready.
 const READY: Duration = Duration::from_secs(30);
+
+/// How long a load may take.
+const LOAD: Duration = Duration::from_mins(2);
 
 /// A running program; ended when dropped.
 pub(crate) struct Process {
@@ -53,6 +58,13 @@ impl Process {
     /// Closes the program's standard input, which the load takes for "enough".
     pub(crate) fn close_input(&mut self) {
         drop(self.child.stdin.take());
+    }
+
+    /// Waits for what a load has measured, and for its end.
+    pub(crate) fn figures(self) -> Result<Figures> {
+        let line = self.wait_line_for(FIGURES, LOAD)?;
+        self.finish()?;
+        Ok(serde_json::from_str(line.trim_start_matches(FIGURES))?)
     }
 
     /// Waits for a successful end.

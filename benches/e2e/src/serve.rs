@@ -107,13 +107,8 @@ async fn take(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 async fn echo(stream: &mut TcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match stream.read(&mut buffer).await? {
-            0 => return Ok(()),
-            length => stream.write_all(&buffer[..length]).await?,
-        }
-    }
+    let (mut reader, mut writer) = stream.split();
+    tokio::io::copy(&mut reader, &mut writer).await.map(drop)
 }
 
 /// Echoes datagrams that ask for it, and counts the bytes of the others.

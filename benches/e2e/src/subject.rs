@@ -14,6 +14,9 @@ use crate::workload::Workload;
 const DEVICE: &str = "bench0";
 const PORT: u16 = 8_443;
 
+/// How many tunnels our proxy takes: more than any workload opens.
+const TUNNELS: &str = "20000";
+
 /// The programs of a run.
 pub(crate) struct Programs {
     /// `pseudotcp`.
@@ -33,8 +36,13 @@ pub(crate) enum Subject {
     Plain(Proxy),
     /// `pseudotcp up`, with these options.
     Ours(Proxy, &'static str, &'static [&'static str]),
+    /// The same through two and three proxies of ours in a row.
+    TwoHops,
+    ThreeHops,
     /// Two devices and a program that only carries packets: what a TUN costs by itself.
-    Bare { offload: bool },
+    Bare {
+        offload: bool,
+    },
     /// Our stack with plain sockets behind it.
     StackDirect,
     /// Our stack with a target in its own memory behind it.
@@ -76,10 +84,23 @@ pub(crate) struct Running {
     /// What the load must be told.
     pub(crate) arguments: Vec<String>,
     /// The program whose costs count.
-    pub(crate) client: Option<Process>,
+    client: Option<Process>,
     /// How long that program took to be ready.
     pub(crate) started_in: Duration,
-    _proxy: Option<Process>,
+    /// In the order of the hops.
+    proxies: Vec<Process>,
+}
+
+impl Running {
+    /// The process whose costs count.
+    pub(crate) fn client(&self) -> Result<u32> {
+        Ok(self.client.as_ref().context("this way has no program")?.id())
+    }
+
+    /// The proxy's process.
+    pub(crate) fn proxy(&self) -> Result<u32> {
+        Ok(self.proxies.first().context("this way has no proxy")?.id())
+    }
 }
 
 impl Subject {
@@ -91,6 +112,8 @@ impl Subject {
             Self::Ours(Proxy::Ours, "ours", &[]),
             Self::Ours(Proxy::Ours, "ours, no offload", &["--no-offload"]),
             Self::Ours(Proxy::Ours, "ours, MTU 9000", &["--no-offload", "--mtu", "9000"]),
+            Self::TwoHops,
+            Self::ThreeHops,
             Self::Bare { offload: true },
             Self::Bare { offload: false },
             Self::StackDirect,
@@ -111,6 +134,8 @@ impl Subject {
             Self::Plain(Proxy::Ours) => "plain h2",
             Self::Plain(Proxy::Envoy) => "plain h2, Envoy",
             Self::Ours(_, name, _) => name,
+            Self::TwoHops => "ours, 2 hops",
+            Self::ThreeHops => "ours, 3 hops",
             Self::Bare { offload: true } => "bare TUN",
             Self::Bare { offload: false } => "bare TUN, no offload",
             Self::StackDirect => "stack, sockets",
@@ -126,36 +151,44 @@ impl Subject {
         programs: &Programs,
         workload: &Workload,
     ) -> Result<Running> {
-        let proxy = self.proxy(lab, programs)?;
+        let proxies = self.proxies(lab, programs)?;
         let begun = now();
         let client = self.client(lab, programs, workload)?;
         let started_in = begun.elapsed();
-        if !matches!(self, Self::Direct | Self::Plain(_) | Self::Ours(..)) {
+        if !matches!(self, Self::Direct | Self::Plain(_)) && self.hops() == 0 {
             lab.client.ip(&format!("route add {NETWORK} dev {DEVICE}"))?;
         }
         let arguments = match self {
-            Self::Plain(_) => vec!["--proxy".into(), url(), "--pin".into(), pin(lab)],
+            Self::Plain(_) => vec!["--proxy".into(), url(0), "--pin".into(), pin(lab)],
             _ => Vec::new(),
         };
-        Ok(Running { arguments, client, started_in, _proxy: proxy })
+        Ok(Running { arguments, client, started_in, proxies })
     }
 
-    fn proxy(&self, lab: &Lab, programs: &Programs) -> Result<Option<Process>> {
+    /// Through how many proxies `pseudotcp up` goes.
+    fn hops(&self) -> u16 {
         match self {
-            Self::Direct | Self::Bare { .. } | Self::StackDirect | Self::StackMemory => Ok(None),
-            Self::Plain(Proxy::Ours) | Self::Ours(Proxy::Ours, ..) => {
-                let mut command = lab.proxy.command(&programs.pseudotcp);
-                command.args(["proxy", "--listen", &format!("{PROXY}:{PORT}")]);
-                command.arg("--cert").arg(&lab.certificate).arg("--key").arg(&lab.key);
-                let proxy = Process::start("the proxy", command)?;
-                proxy.wait_line("listening")?;
-                Ok(Some(proxy))
+            Self::Ours(..) => 1,
+            Self::TwoHops => 2,
+            Self::ThreeHops => 3,
+            _ => 0,
+        }
+    }
+
+    fn proxies(&self, lab: &Lab, programs: &Programs) -> Result<Vec<Process>> {
+        match self {
+            Self::Direct | Self::Bare { .. } | Self::StackDirect | Self::StackMemory => {
+                Ok(Vec::new())
             }
             Self::Plain(Proxy::Envoy) | Self::Ours(Proxy::Envoy, ..) => {
-                envoy(lab, programs).map(Some)
+                Ok(vec![envoy(lab, programs)?])
+            }
+            Self::Plain(Proxy::Ours) => Ok(vec![ours(lab, programs, 0)?]),
+            Self::Ours(Proxy::Ours, ..) | Self::TwoHops | Self::ThreeHops => {
+                (0..self.hops()).map(|hop| ours(lab, programs, hop)).collect()
             }
             Self::Peer(peer) => {
-                Process::start("the peer's proxy", shell(&lab.proxy, &peer.proxy)).map(Some)
+                Ok(vec![Process::start("the peer's proxy", shell(&lab.proxy, &peer.proxy))?])
             }
         }
     }
@@ -168,10 +201,15 @@ impl Subject {
     ) -> Result<Option<Process>> {
         match self {
             Self::Direct | Self::Plain(_) => Ok(None),
-            Self::Ours(_, _, options) => {
+            Self::Ours(..) | Self::TwoHops | Self::ThreeHops => {
                 let mut command = lab.client.command(&programs.pseudotcp);
-                command.args(["up", "--proxy", &url(), "--pin", &pin(lab)]);
-                command.args(["--tun", DEVICE, "--route", NETWORK]).args(*options);
+                command.args(["up", "--pin", &pin(lab), "--tun", DEVICE, "--route", NETWORK]);
+                for hop in 0..self.hops() {
+                    command.args(["--proxy", &url(hop)]);
+                }
+                if let Self::Ours(_, _, options) = self {
+                    command.args(*options);
+                }
                 ready(Process::start("pseudotcp", command)?).map(Some)
             }
             Self::Bare { offload } => lab.bare_wire(&programs.bench, DEVICE, *offload).map(Some),
@@ -184,6 +222,17 @@ impl Subject {
             }
         }
     }
+}
+
+/// Our own proxy, as this hop of the way.
+fn ours(lab: &Lab, programs: &Programs, hop: u16) -> Result<Process> {
+    let mut command = lab.proxy.command(&programs.pseudotcp);
+    command.args(["proxy", "--listen", &format!("{PROXY}:{}", PORT + hop)]);
+    command.arg("--cert").arg(&lab.certificate).arg("--key").arg(&lab.key);
+    command.args(["--max-tunnels", TUNNELS]);
+    let proxy = Process::start("the proxy", command)?;
+    proxy.wait_line("listening")?;
+    Ok(proxy)
 }
 
 fn envoy(lab: &Lab, programs: &Programs) -> Result<Process> {
@@ -228,8 +277,9 @@ fn wait_device(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn url() -> String {
-    format!("https://{PROXY}:{PORT}")
+/// The proxy that is this hop of the way.
+fn url(hop: u16) -> String {
+    format!("https://{PROXY}:{}", PORT + hop)
 }
 
 fn pin(lab: &Lab) -> String {

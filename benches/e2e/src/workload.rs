@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::crowd;
 use crate::lab::Lab;
-use crate::load::{FIGURES, Figures};
+use crate::load::Figures;
 use crate::process::Process;
 use crate::subject::{Programs, Proxy, Running, Subject};
 use crate::usage;
@@ -27,11 +28,17 @@ const FAR: Distance = Distance { delay: 25, loss: 0, rate: 0 };
 /// How often memory is looked at while a load runs.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// What shows the cost of a hop.
+const HOPS_MATTER: [&str; 4] =
+    ["bulk down × 1", "bulk up × 1", "connect-request-close × 1", "ping"];
+
 enum Kind {
     /// The load program with these arguments; a figure may be put in relation to the client's CPU time.
     Load { arguments: String, per: Option<Per> },
     /// Memory and descriptors: idle, with so many flows, and after their end.
     Crowd { kind: &'static str, flows: usize, rest: Duration },
+    /// Several programs with so many flows each, of which all speak at once.
+    AtOnce { programs: u32, flows: u32 },
     /// How often an idle client wakes up.
     Idle(Duration),
     /// How long the client takes to be ready.
@@ -114,11 +121,16 @@ impl Workload {
         let crowd = |kind, flows| {
             Self::new(format!("{flows} idle {kind} flows"), Kind::Crowd { kind, flows, rest })
         };
+        let at_once = |programs, flows| {
+            let name = format!("{} flows of {programs} programs at once", programs * flows);
+            Self::new(name, Kind::AtOnce { programs, flows })
+        };
         vec![
             crowd("tcp", 1_000 / scale),
             crowd("tcp", 10_000 / scale),
             crowd("udp", 1_000 / scale),
             crowd("udp", 10_000 / scale),
+            at_once(2, if quick { 450 } else { 9_000 }),
             Self::new("idle", Kind::Idle(Duration::from_secs(20 / scale as u64))),
         ]
     }
@@ -147,12 +159,13 @@ impl Workload {
 
     /// Whether one round is enough: it takes long, and varies little.
     pub(crate) fn once(&self) -> bool {
-        matches!(self.kind, Kind::Crowd { .. } | Kind::Idle(_))
+        matches!(self.kind, Kind::Crowd { .. } | Kind::AtOnce { .. } | Kind::Idle(_))
     }
 
     /// Whether this can be asked of a subject.
     pub(crate) fn suits(&self, subject: &Subject) -> bool {
         match (&self.kind, subject) {
+            (_, Subject::TwoHops | Subject::ThreeHops) => HOPS_MATTER.contains(&&*self.name),
             (Kind::Load { arguments, .. }, Subject::StackMemory) => arguments.starts_with("bulk"),
             (Kind::Load { arguments, .. }, Subject::Plain(_)) => !arguments.starts_with("udp"),
             (_, Subject::Bare { .. } | Subject::StackDirect) if self.distance.is_some() => false,
@@ -188,10 +201,15 @@ impl Workload {
             }
             Kind::Crowd { kind, flows, rest } => {
                 let arguments = format!("crowd {kind} --flows {flows}");
-                crowd(running, *rest, || start(lab, programs, running, &arguments))
+                crowd::idle(running, *rest, || start(lab, programs, running, &arguments))
+            }
+            Kind::AtOnce { programs: count, flows } => {
+                let arguments = format!("crowd tcp --flows {flows} --speak");
+                let loads = (0..*count).map(|_| start(lab, programs, running, &arguments));
+                crowd::at_once(running, f64::from(count * flows), loads)
             }
             Kind::Idle(time) => {
-                let process = process(running)?;
+                let process = running.client()?;
                 let before = usage::sleeps(process)?;
                 pause(*time);
                 let woken = usage::sleeps(process)? - before;
@@ -211,7 +229,7 @@ fn with_costs(
     per: Option<&Per>,
     load: impl FnOnce() -> Result<Figures>,
 ) -> Result<Figures> {
-    let (Ok(process), Some(per)) = (process(running), per) else { return load() };
+    let (Ok(process), Some(per)) = (running.client(), per) else { return load() };
     let before = usage::cpu_seconds(process)?;
     let (measured, memory) = thread::scope(|scope| {
         let (running, ended) = channel();
@@ -238,10 +256,6 @@ fn most_memory(process: u32, running: &Receiver<()>) -> f64 {
     most
 }
 
-fn process(running: &Running) -> Result<u32> {
-    Ok(running.client.as_ref().context("this way has no program")?.id())
-}
-
 fn start(lab: &Lab, programs: &Programs, running: &Running, arguments: &str) -> Result<Process> {
     let mut command = lab.client.command(&programs.bench);
     command.arg("load").args(&running.arguments).args(arguments.split_whitespace());
@@ -249,39 +263,11 @@ fn start(lab: &Lab, programs: &Programs, running: &Running, arguments: &str) -> 
 }
 
 fn load(lab: &Lab, programs: &Programs, running: &Running, arguments: &str) -> Result<Figures> {
-    let load = start(lab, programs, running, arguments)?;
-    let line = load.wait_line_for(FIGURES, Duration::from_mins(2))?;
-    let figures = serde_json::from_str(line.trim_start_matches(FIGURES))?;
-    load.finish()?;
-    Ok(figures)
-}
-
-/// Opens flows twice, to see what the first crowd leaves behind.
-fn crowd(
-    running: &Running,
-    rest: Duration,
-    start: impl Fn() -> Result<Process>,
-) -> Result<Figures> {
-    let process = process(running)?;
-    let mut figures = Figures::from([
-        ("idle MB".into(), usage::anonymous_megabytes(process)?),
-        ("idle RSS MB".into(), usage::resident_megabytes(process)?),
-    ]);
-    for cycle in ["first", "second"] {
-        let load = start()?;
-        load.wait_line_for("open", Duration::from_mins(2))?;
-        figures.push((format!("{cycle} MB"), usage::anonymous_megabytes(process)?));
-        figures.push((format!("{cycle} RSS MB"), usage::resident_megabytes(process)?));
-        load.finish()?;
-        pause(rest);
-        figures.push((format!("after {cycle} MB"), usage::anonymous_megabytes(process)?));
-        figures.push((format!("after {cycle} descriptors"), usage::descriptors(process)?));
-    }
-    Ok(figures)
+    start(lab, programs, running, arguments)?.figures()
 }
 
 /// Lets real time pass: what is measured is a span of it.
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     let (_keep, never) = channel::<()>();
     let _ = never.recv_timeout(time);
 }

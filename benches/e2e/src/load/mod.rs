@@ -86,7 +86,7 @@ fn server() -> SocketAddr {
 
 /// The only look at the clock: everything here is about real time.
 #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
