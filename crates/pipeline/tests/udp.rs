@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::{FutureExt as _, SinkExt as _};
 use pseudotcp_masque::{OpenError, TunnelError};
 use pseudotcp_masque_mock::{Mock, Script};
-use pseudotcp_packet::{Packet, Transport};
+use pseudotcp_packet::{Packet, Transport, build};
 use pseudotcp_pipeline::Stack;
 use pseudotcp_pipeline::stack::Config;
 
@@ -134,4 +136,22 @@ async fn a_datagram_that_the_tunnel_cannot_carry_whole_is_dropped_and_counted() 
     .await;
     assert_eq!(echo.unwrap().1.len(), 1_000);
     assert_eq!((lab.port.stats().datagrams_not_taken, mock.stats().datagrams_dropped), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_crowd_it_is_said_that_memory_is_free() {
+    let mut stack = Stack::new(Config::default(), Arc::new(Mock::new(Script::echo()))).unwrap();
+    let thinned = stack.thinned_out();
+    let target: SocketAddr = TARGETS[0].parse().unwrap();
+    for port in 1..=2_000 {
+        let app = ([10, 0, 0, 1], port).into();
+        let packet = build::datagram(app, target, Bytes::from_static(b"1 of many"), None).unwrap();
+        stack.send(packet).await.unwrap();
+    }
+    assert_eq!(stack.udp_flow_count(), 2_000);
+    assert!(thinned.notified().now_or_never().is_none(), "all are there");
+    assert_eq!(stack.retain(|_| false), 2_000);
+    stack.flush().await.unwrap();
+    assert_eq!(stack.udp_flow_count(), 0);
+    assert!(thinned.notified().now_or_never().is_some(), "all have gone");
 }
