@@ -199,3 +199,20 @@ async fn a_reset_or_lost_client_ends_the_tunnel() {
     client.driver.abort();
     until(|| proxy.stats.udp_tunnels() == 2 && proxy.stats.open_tunnels() == 0).await;
 }
+
+#[tokio::test]
+async fn a_burst_of_all_sizes_arrives_whole_and_in_order() {
+    let proxy = Proxy::start(config()).await;
+    let port = echo("127.0.0.1:0").await;
+    let mut tunnel = Datagrams::open(&proxy, "127.0.0.1", port).await;
+    let mixed = [90, 90, 60, 60, 61, 0, 0, 1, 1];
+    for sizes in [&[100; 70][..], &mixed, &[1_200; 60], &[30_000; 3]] {
+        let sent: Vec<_> = sizes.iter().copied().map(pattern).collect();
+        let burst: Vec<u8> = sent.iter().flat_map(|payload| capsule(payload)).collect();
+        soon(tunnel.tunnel.write(Bytes::from(burst))).await.unwrap();
+        for payload in sent {
+            assert_eq!(tunnel.receive().await, payload);
+        }
+    }
+    assert_eq!(proxy.stats.datagrams_dropped(), 0);
+}

@@ -1,6 +1,7 @@
 //! UDP tunnels: connect-udp (RFC 9298) and its older draft, draft-ietf-masque-connect-udp-03.
 
 mod relay;
+mod run;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
+use super::run::Run;
 use crate::client::{Outbox, Receiver, Sender};
 use crate::idle::IdleTimer;
 use crate::serve::Shared;
@@ -28,8 +29,8 @@ const DATAGRAM: usize = 65_536;
 /// From here on what was received is sent before more is read.
 const BATCH: usize = 64 * 1024;
 
-/// How many datagrams are taken from the client, or batches from the target, before other tasks get
-/// their turn.
+/// How many runs of datagrams go to the target, or batches come from it, before other tasks get their
+/// turn.
 const ROUND: usize = 64;
 
 /// Carries datagrams both ways until the tunnel ends.
@@ -109,14 +110,14 @@ impl UdpRelay {
 
 /// What was moved since it was last looked at.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     datagrams: u64,
     bytes: u64,
-    dropped: u64,
+    pub(super) dropped: u64,
 }
 
 impl Tally {
-    fn count(&mut self, bytes: usize) {
+    pub(super) fn count(&mut self, bytes: usize) {
         self.datagrams += 1;
         self.bytes += bytes as u64;
     }
@@ -127,7 +128,8 @@ struct Upload {
     receiver: Receiver,
     decoder: Decoder,
     chunk: Bytes,
-    /// A datagram that the socket would not take yet.
+    /// What leaves next, and a datagram that did not fit behind it.
+    run: Run,
     waiting: Option<Bytes>,
     open: bool,
     tally: Tally,
@@ -139,6 +141,7 @@ impl Upload {
             receiver,
             decoder: Decoder::with_format(format),
             chunk: Bytes::new(),
+            run: Run::new(),
             waiting: None,
             open: true,
             tally: Tally::default(),
@@ -147,19 +150,27 @@ impl Upload {
 
     fn poll(&mut self, cx: &mut Context<'_>, socket: &UdpSocket) -> Result<(), End> {
         for _ in 0..ROUND {
-            let Some(datagram) = self.next(cx)? else { return Ok(()) };
-            match socket.poll_send(cx, &datagram) {
-                Poll::Ready(Ok(bytes)) => self.tally.count(bytes),
-                Poll::Ready(Err(error)) if is_passing(&error) => self.tally.dropped += 1,
+            let more = self.fill(cx)?;
+            match self.run.poll_send(cx, socket, &mut self.tally) {
+                Poll::Ready(Ok(())) if more => {}
+                Poll::Ready(Ok(())) | Poll::Pending => return Ok(()),
                 Poll::Ready(Err(_)) => return Err(End::TargetGone),
-                Poll::Pending => {
-                    self.waiting = Some(datagram);
-                    return Ok(());
-                }
             }
         }
         cx.waker().wake_by_ref();
         Ok(())
+    }
+
+    /// Adds to the run what fits; tells whether something waits that did not.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        while let Some(datagram) = self.next(cx)? {
+            if !self.run.takes(&datagram) {
+                self.waiting = Some(datagram);
+                return Ok(true);
+            }
+            self.run.push(datagram);
+        }
+        Ok(false)
     }
 
     fn next(&mut self, cx: &mut Context<'_>) -> Result<Option<Bytes>, End> {
@@ -269,7 +280,7 @@ async fn unreachable(socket: &UdpSocket) {
 }
 
 /// Whether an error concerns one datagram only; any other is what ICMP said of the target.
-fn is_passing(error: &io::Error) -> bool {
+pub(super) fn is_passing(error: &io::Error) -> bool {
     let Some(code) = error.raw_os_error() else {
         return error.kind() == WouldBlock;
     };
