@@ -12,7 +12,7 @@ const BATCH_PACKETS: usize = 64;
 /// The most bytes of one batch.
 const BATCH_BYTES: usize = 1024 * 1024;
 /// The most batches of one poll, so that other tasks of the thread get their turn.
-const BATCHES_PER_POLL: usize = 4;
+const BATCHES_PER_POLL: usize = 8;
 
 /// Moves packets between two ports, both ways, until one of them ends.
 ///

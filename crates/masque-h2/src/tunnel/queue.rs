@@ -15,8 +15,8 @@ const FEW: usize = 64;
 /// How long any more of them may wait; later they would only disturb.
 const MAX_WAIT: Duration = Duration::from_millis(50);
 
-/// How many bytes wait at the most: what one poll of a connection reads.
-const MAX_BYTES: usize = 512 * 1024;
+/// How many bytes wait at the most: twice what one poll of a connection reads.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// What a datagram takes besides its payload.
 const OVERHEAD: usize = 64;

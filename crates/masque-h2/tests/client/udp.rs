@@ -147,8 +147,8 @@ async fn datagrams_do_not_wait_longer_than_they_are_worth() {
     assert!(client.stats().datagrams_dropped >= 1);
 }
 
-/// Of datagrams of this size so many wait, which take 512 KiB with what each costs.
-const LARGE: usize = 10_000;
+/// Of datagrams of this size so many wait, which take 1 MiB with what each costs.
+const LARGE: usize = 20_000;
 const KEPT: u8 = 52;
 
 #[tokio::test]
