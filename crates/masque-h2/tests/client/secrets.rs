@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use pseudotcp_masque::Source;
 use pseudotcp_masque_h2::{Auth, Client, Credentials};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -52,7 +53,8 @@ const ENCODED: &str = "dTpodW50ZXIy";
 async fn secrets_appear_in_no_log_and_no_error() {
     let log = Log::default();
     let everything = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
-    everything.with_ansi(false).with_writer(log.clone()).init();
+    // Of this thread alone, where all tasks of the test run: other tests would drown in words.
+    let _while_here = everything.with_ansi(false).with_writer(log.clone()).set_default();
 
     let (tell, mut told) = tokio::sync::mpsc::channel(8);
     let proxy = Proxy::answering(move |request, respond| {
