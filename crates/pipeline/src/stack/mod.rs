@@ -3,6 +3,7 @@
 mod answer;
 mod complaint;
 mod config;
+mod crowd;
 mod flows;
 mod lull;
 mod network;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 use futures::{Sink, Stream};
 use pseudotcp_masque::{OpenError, Transport};
 use pseudotcp_packet::{FlowKey, Packet, Transport as Header};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use self::answer::{TcpRefusalStyle, UdpRefusalStyle};
 pub use self::config::Config;
@@ -31,6 +32,7 @@ pub use self::ping::Ping;
 pub use self::stats::Stats;
 
 use self::complaint::Complaints;
+use self::crowd::Crowd;
 use self::flows::{ReadyList, Token};
 use self::lull::Lull;
 use self::network::Network;
@@ -65,6 +67,7 @@ pub struct Stack {
     shared: Shared,
     timer: Timer,
     lull: Lull,
+    crowd: Crowd,
 }
 
 /// What both halves use.
@@ -111,6 +114,7 @@ impl Stack {
             },
             timer: Timer::default(),
             lull: Lull::default(),
+            crowd: Crowd::default(),
         })
     }
 
@@ -138,6 +142,11 @@ impl Stack {
     /// How many TCP flows exist, held SYNs included.
     pub fn tcp_flow_count(&self) -> usize {
         self.tcp.len()
+    }
+
+    /// The same in powers of two, to be watched: for as many packets at once the device should have room.
+    pub fn crowd(&self) -> watch::Receiver<usize> {
+        self.crowd.watch()
     }
 
     /// How many UDP flows exist.
@@ -175,6 +184,7 @@ impl Stack {
             }
             budget = self.pump_ready(now, budget);
         }
+        self.crowd.count(self.tcp.len());
         self.timer.arm(self.deadline(), cx);
     }
 

@@ -12,6 +12,7 @@ use pseudotcp_masque_h2::Proxies;
 use pseudotcp_packet::{Packet, reassembly};
 use pseudotcp_pipeline::{Direction, Fragments, Guard, Judge, Route, Stack, Tap, splice, stack};
 use pseudotcp_tun::{Counters as TunCounters, TunPort};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::args::UpArgs;
@@ -80,6 +81,11 @@ impl DataPath {
                 pseudotcp_tun::give_back_memory();
             }
         }
+    }
+
+    /// How many TCP flows there are, in powers of two.
+    pub(super) fn crowd(&self) -> watch::Receiver<usize> {
+        self.stack.port().port().crowd()
     }
 
     /// Moves packets until the operator wants the end; shows the counters then, and when asked.

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
@@ -21,6 +22,10 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// The longest time between two looks, which come at twice the time of the one before.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// How many packets wait in the TUN at the least, as the kernel would have it, and at the most.
+const LEAST_QUEUE: u32 = 500;
+const LONGEST_QUEUE: u32 = 32_768;
+
 /// To how many addresses of the proxy ways are pinned at the most.
 const MOST_ADDRESSES: usize = 256;
 
@@ -33,6 +38,8 @@ pub(crate) struct HostSetup {
     /// The proxy's addresses that are not this machine's own, and what keeps the way to them.
     addresses: Vec<IpAddr>,
     pins: Vec<Step>,
+    /// How many packets wait in the TUN at the most.
+    queue: u32,
 }
 
 impl HostSetup {
@@ -41,7 +48,8 @@ impl HostSetup {
         let netlink = Netlink::connect().context("opening a netlink socket")?;
         let journal = Journal::open().context("reading what a killed run has left")?;
         let (addresses, pins) = (Vec::new(), Vec::new());
-        Ok(Self { netlink, journal, dns: None, wanted: None, addresses, pins })
+        let queue = LEAST_QUEUE;
+        Ok(Self { netlink, journal, dns: None, wanted: None, addresses, pins, queue })
     }
 
     /// Whether nothing is set.
@@ -109,12 +117,14 @@ impl HostSetup {
         Ok(())
     }
 
-    /// Sees to it that everything stays as it was set, whatever others do, and that the way to every
-    /// address of the proxy is pinned before it is dialled; without end. `moved` is called when the
-    /// way to the proxy is another one, or was lost for a moment.
+    /// Sees to it that everything stays as it was set, whatever others do, that the way to every address
+    /// of the proxy is pinned before it is dialled, and that the TUN has room for a packet of each flow of
+    /// the `crowd`; without end. `moved` is called when the way to the proxy is another one, or was lost
+    /// for a moment.
     pub(crate) async fn keep(
         &mut self,
         mut watch: Watch,
+        mut crowd: watch::Receiver<usize>,
         pinning: &Pinning,
         moved: impl Fn(),
     ) -> Infallible {
@@ -131,6 +141,10 @@ impl HostSetup {
                     self.lead_past(address).await;
                     let _or_nobody_waits = done.send(());
                 }
+                Ok(()) = crowd.changed() => {
+                    let flows = *crowd.borrow_and_update();
+                    self.make_room(flows).await;
+                }
                 changed = watch.changed() => match changed.and(self.follow().await) {
                     Ok(true) => moved(),
                     Ok(false) => {}
@@ -140,6 +154,16 @@ impl HostSetup {
                     }
                 }
             }
+        }
+    }
+
+    /// Makes the TUN's queue as long as there are flows.
+    async fn make_room(&mut self, flows: usize) {
+        let packets = u32::try_from(flows).unwrap_or(u32::MAX).clamp(LEAST_QUEUE, LONGEST_QUEUE);
+        let Some(wanted) = self.wanted.as_ref().filter(|_| packets != self.queue) else { return };
+        self.queue = packets;
+        if let Err(error) = self.netlink.set_queue(wanted.tun, packets).await {
+            debug!(packets, %error, "cannot set the length of the TUN's queue");
         }
     }
 

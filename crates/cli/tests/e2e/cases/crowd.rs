@@ -8,10 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 
+use crate::support::client::DEVICE;
 use crate::support::lab::{Lab, SERVERS};
 use crate::support::need;
 use crate::support::proxy::Kind;
-use crate::support::{client, pattern, proxy};
+use crate::support::{client, clock, pattern, proxy};
 
 const FLOWS: usize = 1_000;
 
@@ -29,19 +30,24 @@ fn a_thousand_flows_at_once() {
     let _client = client::up(&lab, &[]);
     lab.client.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(crowd());
+        runtime.expect("a runtime").block_on(crowd(&lab));
     });
 }
 
-/// All flows are open before the first one asks, and every answer is right.
-async fn crowd() {
-    let barrier = Arc::new(Barrier::new(FLOWS));
+/// All flows are open before the first one asks, so that the device has room for them, and every answer
+/// is right.
+async fn crowd(lab: &Lab) {
+    let barrier = Arc::new(Barrier::new(FLOWS + 1));
     let flows: Vec<_> = (0..FLOWS)
         .map(|number| {
             let server = SERVERS[number % SERVERS.len()].parse().expect("an address");
             tokio::spawn(flow(SocketAddr::new(server, 80), Arc::clone(&barrier)))
         })
         .collect();
+    barrier.wait().await;
+    let device = || lab.client.ip(&format!("link show dev {DEVICE}"));
+    clock::until("the device has room for them", || device().contains("qlen 1024"));
+    barrier.wait().await;
     let expected = &pattern::bytes(LENGTH)[..];
     for flow in flows {
         let limited = tokio::time::timeout(Duration::from_mins(1), flow).await;
@@ -52,7 +58,9 @@ async fn crowd() {
 
 async fn flow(server: SocketAddr, barrier: Arc<Barrier>) -> Vec<u8> {
     let mut stream = TcpStream::connect(server).await.expect("connect");
-    barrier.wait().await;
+    for _ in ["open", "observed"] {
+        barrier.wait().await;
+    }
     let request = format!("GET /until-close/{LENGTH} HTTP/1.1\r\nHost: server\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("send the request");
     let mut answer = Vec::new();
