@@ -175,7 +175,7 @@ async fn who_does_not_read_loses_the_oldest_and_stops_nobody() {
     let proxy = Proxy::answering(|request, mut respond| async move {
         let mut send = accept(&mut respond);
         for number in 0..100_u8 {
-            send.send_data(capsules(&[&[number; LARGE]]), false).unwrap();
+            send.send_data(capsules(&[&vec![number; LARGE]]), false).unwrap();
         }
         let _kept_open = request.into_body().data().await;
     })
@@ -189,7 +189,7 @@ async fn who_does_not_read_loses_the_oldest_and_stops_nobody() {
     })
     .await;
     for number in 100 - KEPT..100 {
-        assert_eq!(soon(tunnel.next()).await.unwrap().unwrap(), &[number; LARGE][..]);
+        assert_eq!(soon(tunnel.next()).await.unwrap().unwrap(), vec![number; LARGE]);
     }
     assert!(tunnel.next().now_or_never().is_none());
 }
