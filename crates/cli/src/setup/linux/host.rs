@@ -22,7 +22,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// The longest time between two looks, which come at twice the time of the one before.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// How many packets wait in the TUN at the least, as the kernel would have it, and at the most.
+/// How many packets wait in the TUN for each flow: what a kernel makes of a first window of 64 KiB when
+/// many flows share the device. In all, as many at the least as the kernel would have it.
+const QUEUE_EACH: usize = 32;
 const LEAST_QUEUE: u32 = 500;
 const LONGEST_QUEUE: u32 = 32_768;
 
@@ -157,9 +159,10 @@ impl HostSetup {
         }
     }
 
-    /// Makes the TUN's queue as long as there are flows.
+    /// Makes the TUN's queue as long as its flows need it.
     async fn make_room(&mut self, flows: usize) {
-        let packets = u32::try_from(flows).unwrap_or(u32::MAX).clamp(LEAST_QUEUE, LONGEST_QUEUE);
+        let packets = u32::try_from(flows.saturating_mul(QUEUE_EACH)).unwrap_or(u32::MAX);
+        let packets = packets.clamp(LEAST_QUEUE, LONGEST_QUEUE);
         let Some(wanted) = self.wanted.as_ref().filter(|_| packets != self.queue) else { return };
         self.queue = packets;
         if let Err(error) = self.netlink.set_queue(wanted.tun, packets).await {

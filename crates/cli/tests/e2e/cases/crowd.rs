@@ -34,7 +34,7 @@ fn a_thousand_flows_at_once() {
     });
 }
 
-/// All flows are open before the first one asks, so that the device has room for them, and every answer
+/// All flows are open before the first one asks, so that the device has room for all that they may say, and every answer
 /// is right.
 async fn crowd(lab: &Lab) {
     let barrier = Arc::new(Barrier::new(FLOWS + 1));
@@ -46,7 +46,9 @@ async fn crowd(lab: &Lab) {
         .collect();
     barrier.wait().await;
     let device = || lab.client.ip(&format!("link show dev {DEVICE}"));
-    clock::until("the device has room for them", || device().contains("qlen 1024"));
+    clock::until("the device has room for all that they may say", || {
+        device().contains("qlen 32768")
+    });
     barrier.wait().await;
     let expected = &pattern::bytes(LENGTH)[..];
     for flow in flows {
