@@ -21,6 +21,15 @@ pub(crate) const NETWORK: &str = "198.51.100.0/24";
 /// The interface of the client that leads to the proxy.
 pub(crate) const OUTSIDE: &str = "outside";
 
+/// How the kernel is in each namespace, whatever this machine is like: congestion control as usual, and
+/// ports for all connections. Where half of them are used up, by connections that have ended too, it
+/// seeks long for each.
+const KERNEL: [&str; 3] = [
+    "net.ipv4.tcp_congestion_control=cubic",
+    "net.ipv4.ip_local_port_range=1024 65535",
+    "net.ipv4.tcp_max_tw_buckets=1024",
+];
+
 /// The network, and a folder for files.
 pub(crate) struct Lab {
     pub(crate) client: Namespace,
@@ -40,13 +49,8 @@ impl Lab {
         let server = Namespace::new("server")?;
         cable((&proxy, "server", "198.51.100.1/24"), (&server, "proxy", "198.51.100.2/24"))?;
         server.ip("route add default via 198.51.100.1")?;
-        let forwarding = proxy.command("sysctl").args(["-qw", "net.ipv4.ip_forward=1"]).status()?;
-        ensure!(forwarding.success(), "the proxy's namespace must forward for the direct path");
-        // Half of the usual ports are used up by 14,116 connections to one place; then the kernel seeks.
-        for namespace in [&client, &proxy] {
-            let ports = ["-qw", "net.ipv4.ip_local_port_range=1024 65535"];
-            ensure!(namespace.command("sysctl").args(ports).status()?.success(), "too few ports");
-        }
+        // For the direct path.
+        proxy.sysctl("net.ipv4.ip_forward=1")?;
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed([PROXY.to_owned()])?;
         let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
         fs::write(&certificate, cert.pem())?;
@@ -100,12 +104,21 @@ impl Namespace {
         let namespace = Self(format!("ptcp-bench-{}-{role}", std::process::id()));
         ip(&format!("netns add {}", namespace.0))?;
         namespace.ip("link set lo up")?;
+        for setting in KERNEL {
+            namespace.sysctl(setting)?;
+        }
         Ok(namespace)
     }
 
     /// Runs `ip` on this namespace.
     pub(crate) fn ip(&self, arguments: &str) -> Result<()> {
         ip(&format!("-n {} {arguments}", self.0))
+    }
+
+    fn sysctl(&self, setting: &str) -> Result<()> {
+        let status = self.command("sysctl").args(["-qw", setting]).status()?;
+        ensure!(status.success(), "sysctl {setting} failed");
+        Ok(())
     }
 
     /// A program that will run in this namespace, with the process id of its `Child`.
