@@ -87,7 +87,7 @@ fn a_dry_source_is_the_end_of_a_batch() {
 fn a_batch_is_at_most_64_packets_and_a_poll_is_bounded() {
     let (mut device, mut stack) = (source(1_000, 100), Probe::default());
     assert!(!poll(&mut device, &mut stack));
-    assert_eq!(stack.batches, [64; 4], "the rest waits for the next poll");
+    assert_eq!(stack.batches, [64; 8], "the rest waits for the next poll");
     while !device.packets.is_empty() {
         assert!(!poll(&mut device, &mut stack));
     }
