@@ -190,6 +190,7 @@ fn a_flood_of_one_byte_segments_out_of_order_is_bounded() {
         bench.app(data(3 + 2 * n, 1, "x"));
         bench.out();
     }
-    assert!(bench.engine.buffered() <= 512, "{}", bench.engine.buffered());
+    // 512 runs of an octet, with what each costs.
+    assert!(bench.engine.buffered() <= 512 * 100, "{}", bench.engine.buffered());
     assert_eq!(bench.state(id), State::Established);
 }
