@@ -127,7 +127,7 @@ async fn without_the_option_nothing_leaves_before_the_answer() {
 
 #[tokio::test]
 async fn a_flow_that_is_dropped_before_the_answer_is_cancelled() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
     let proxy = Proxy::answering(move |request, mut respond| {
         let tell = tell.clone();
         async move {
@@ -137,7 +137,7 @@ async fn a_flow_that_is_dropped_before_the_answer_is_cancelled() {
                 while let Some(Ok(_)) = body.data().await {}
             } else {
                 let reason = std::future::poll_fn(|cx| respond.poll_reset(cx)).await.unwrap();
-                tell.send(reason).unwrap();
+                tell.send(reason).await.unwrap();
             }
         }
     })
