@@ -2,13 +2,17 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use crate::support::{Proxy, echo, open, refuse, soon};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use pseudotcp_masque::Source;
 use pseudotcp_masque_h2::{Auth, Client, Credentials};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[derive(Clone, Default)]
@@ -52,9 +56,12 @@ const ENCODED: &str = "dTpodW50ZXIy";
 #[tokio::test]
 async fn secrets_appear_in_no_log_and_no_error() {
     let log = Log::default();
-    let everything = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
-    // Of this thread alone, where all tasks of the test run: other tests would drown in words.
-    let _while_here = everything.with_ansi(false).with_writer(log.clone()).set_default();
+    // Of this thread alone, where all tasks of the test run: other tests would drown in words. The
+    // subscriber is everybody's, since what one thread does not want to hear is remembered for all.
+    let here = thread::current().id();
+    let everything = dynamic_filter_fn(move |_, _| thread::current().id() == here);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(log.clone());
+    tracing_subscriber::registry().with(lines.with_filter(everything)).init();
 
     let (tell, mut told) = tokio::sync::mpsc::channel(8);
     let proxy = Proxy::answering(move |request, respond| {
