@@ -61,12 +61,12 @@ pub(crate) fn at_once(
         figures.map(|(_, value)| *value).collect::<Vec<_>>()
     };
     Ok(Figures::from([
-        ("unanswered".into(), all("unanswered").iter().sum()),
+        ("unanswered".into(), all("unanswered").iter().fold(0.0, |sum, some| sum + some)),
         ("slowest s".into(), all("slowest s").into_iter().fold(0.0, f64::max)),
         ("p50 µs".into(), all("p50 µs").into_iter().fold(0.0, f64::max)),
         ("open in s".into(), opened_in.as_secs_f64()),
         ("client B/flow".into(), (after.0 - before.0) * 1e6 / flows),
         ("proxy B/flow".into(), (after.1 - before.1) * 1e6 / flows),
-        ("connections".into(), connections),
+        ("connections to the proxy".into(), connections),
     ]))
 }

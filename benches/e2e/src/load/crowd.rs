@@ -70,7 +70,7 @@ async fn speak(connections: &mut [Connection]) -> Figures {
         answer.is_ok_and(|answer| answer.is_ok()).then(|| start.elapsed())
     }));
     let times = answers.await;
-    let unanswered = times.iter().filter(|time| time.is_none()).map(|_| 1.0).sum();
+    let unanswered = times.iter().filter(|time| time.is_none()).fold(0.0, |sum, _| sum + 1.0);
     let mut figures = Figures::from([("unanswered".to_owned(), unanswered)]);
     let slowest = times.iter().flatten().max().map_or(f64::NAN, Duration::as_secs_f64);
     figures.extend(percentiles(times.into_iter().flatten().collect()));
