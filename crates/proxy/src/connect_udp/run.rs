@@ -32,13 +32,10 @@ impl Run {
 
     /// Whether one more datagram may be added.
     pub(super) fn takes(&self, next: &Bytes) -> bool {
-        let [first, .., last] = &self.datagrams[..] else {
-            return self.datagrams.first().is_none_or(|only| self.joins && fits(only, next));
-        };
-        last.len() == first.len()
-            && self.datagrams.len() < MOST
-            && self.bytes + next.len() <= MOST_BYTES
-            && fits(first, next)
+        let Some(size) = self.datagrams.first().map(Bytes::len) else { return true };
+        let ends_here = self.datagrams.last().is_some_and(|last| last.len() < size);
+        let has_room = self.datagrams.len() < MOST && self.bytes + next.len() <= MOST_BYTES;
+        self.joins && !ends_here && has_room && (1..=size).contains(&next.len())
     }
 
     pub(super) fn push(&mut self, datagram: Bytes) {
@@ -69,17 +66,10 @@ impl Run {
             }
             self.datagrams.drain(..count);
         }
-        self.bytes = 0;
-        if !self.joins || self.datagrams.capacity() > MOST {
-            self.datagrams = Vec::new();
-        }
+        // An idle tunnel keeps no room.
+        (self.datagrams, self.bytes) = (Vec::new(), 0);
         Poll::Ready(Ok(()))
     }
-}
-
-/// Whether the kernel can cut `next` off behind datagrams as long as `first`.
-fn fits(first: &Bytes, next: &Bytes) -> bool {
-    !next.is_empty() && next.len() <= first.len()
 }
 
 /// Errors of kernels and devices that cannot cut, and of datagrams that the path's MTU does not carry

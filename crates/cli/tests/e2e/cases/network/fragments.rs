@@ -35,6 +35,23 @@ fn d28_datagrams_larger_than_the_mtu_come_back_whole() {
             let received = received.unwrap_or_else(|error| panic!("{length} bytes: {error}"));
             assert_eq!(&buffer[..received], &bytes[..length], "{length} bytes to {server}");
         }
+        // The proxy sends those of one size in one system call, where the path carries them uncut.
+        for length in [1_200, 3_000, 1_200] {
+            in_a_burst(&socket, address, &bytes[..length]);
+        }
+    }
+}
+
+fn in_a_burst(socket: &UdpSocket, address: SocketAddr, datagram: &[u8]) {
+    const BURST: usize = 20;
+    for _ in 0..BURST {
+        socket.send_to(datagram, address).expect("send");
+    }
+    let mut buffer = vec![0; 1 << 16];
+    for number in 0..BURST {
+        let received = socket.recv(&mut buffer);
+        let received = received.unwrap_or_else(|error| panic!("number {number}: {error}"));
+        assert!(&buffer[..received] == datagram, "number {number} of {}", datagram.len());
     }
 }
 
