@@ -68,7 +68,7 @@ impl Slot {
 }
 
 /// What a flow asks of its connection.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
     /// Not this one, on which it has failed.
     pub(crate) avoided: Option<u64>,

@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::{Failure, Question, failed};
 use super::message::Dialect;
-use super::{authorize_by, counted, deadline, draft};
-use crate::pool::{Pool, Slot, Wish};
+use super::{authorize_by, counted, deadline, draft, wish};
+use crate::pool::{Pool, Slot};
 use crate::tunnel::Early;
 
 /// Asks for a UDP flow and does not wait for the answer. `None` where the flow must be opened as usual:
@@ -27,7 +27,9 @@ pub(super) async fn open_udp(
     let mut http = draft(pool, request, Dialect::ConnectUdp)?;
     authorize_by(deadline, pool, &mut http, None).await?;
     // RFC 9931: over HTTP/1.1 nothing may be sent before the answer.
-    let Slot::Http2(slot) = pool.acquire(Wish::default(), deadline).await? else { return Ok(None) };
+    let Slot::Http2(slot) = pool.acquire(wish(pool, request), deadline).await? else {
+        return Ok(None);
+    };
     if !slot.permit.link().extended_connect() {
         return Ok(None);
     }

@@ -151,10 +151,8 @@ async fn try_dialect(
     dialect: Dialect,
     deadline: Instant,
 ) -> Result<Opened, Failure> {
-    let config = pool.config();
     let mut http = draft(pool, request, dialect).map_err(Failure::Final)?;
-    let low_latency = config.low_latency.as_ref().is_some_and(|holds| holds(&request.target));
-    let mut wish = Wish { avoided: None, low_latency };
+    let mut wish = wish(pool, request);
     let (mut tries, mut challenge, mut challenged) = (0, None, false);
     loop {
         let authorized = authorize_by(deadline, pool, &mut http, challenge.as_deref());
@@ -170,7 +168,7 @@ async fn try_dialect(
                 wish.avoided = id;
             }
             Err(Failure::Challenged { origin, challenge: fresh, .. })
-                if config.credentials.is_some() && !challenged =>
+                if pool.config().credentials.is_some() && !challenged =>
             {
                 pool.memory.wants_authorization.store(origin, Ordering::Relaxed);
                 (challenge, challenged) = (fresh, true);
@@ -178,6 +176,12 @@ async fn try_dialect(
             outcome => return outcome,
         }
     }
+}
+
+/// What a flow asks of its connection at first.
+fn wish(pool: &Pool, request: &OpenRequest) -> Wish {
+    let holds = pool.config().low_latency.as_ref();
+    Wish { avoided: None, low_latency: holds.is_some_and(|holds| holds(&request.target)) }
 }
 
 /// The request in a dialect, with all but credentials that must be fetched.
