@@ -82,12 +82,10 @@ impl ArcWake for FlowWaker {
 /// Flows for which a table keeps room in any case.
 const FEW: usize = 1_024;
 
-/// Gives room back that a crowd has left in a table of flows, and tells whether there was any: at most
-/// an eighth of it may be in use, so that what moving costs is spread over the flows that have ended.
-pub(super) fn shrink<K: Eq + Hash, V>(flows: &mut HashMap<K, V>) -> bool {
-    let thinned = flows.capacity() > FEW && flows.len() < flows.capacity() / 8;
-    if thinned {
+/// Gives room back that a crowd has left in a table of flows: at most an eighth of it may be in use,
+/// so that what moving costs is spread over the flows that have ended.
+pub(super) fn shrink<K: Eq + Hash, V>(flows: &mut HashMap<K, V>) {
+    if flows.capacity() > FEW && flows.len() < flows.capacity() / 8 {
         flows.shrink_to(flows.len() * 2);
     }
-    thinned
 }

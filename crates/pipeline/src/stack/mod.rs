@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use futures::{Sink, Stream};
 use pseudotcp_masque::{OpenError, Transport};
 use pseudotcp_packet::{FlowKey, Packet, Transport as Header};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 pub use self::answer::{TcpRefusalStyle, UdpRefusalStyle};
 pub use self::config::Config;
@@ -77,8 +77,6 @@ struct Shared {
     ready: Arc<ReadyList>,
     limit: IcmpLimit,
     complaints: Complaints,
-    /// Told when most of a crowd of flows has ended.
-    thinned: Arc<Notify>,
     stats: Stats,
     open_timeout: Duration,
     tcp_refusal: TcpRefusalStyle,
@@ -106,7 +104,6 @@ impl Stack {
                 ready: Arc::default(),
                 limit: IcmpLimit::default(),
                 complaints: Complaints::default(),
-                thinned: Arc::default(),
                 stats: Stats::default(),
                 open_timeout,
                 tcp_refusal,
@@ -133,25 +130,20 @@ impl Stack {
         self.shared.limit.clone()
     }
 
-    /// Notified whenever seven of eight flows of a crowd have ended: when the rest of what they needed
-    /// has gone too, after some seconds, an allocator may have much to give back to the system.
-    pub fn thinned_out(&self) -> Arc<Notify> {
-        Arc::clone(&self.shared.thinned)
-    }
-
     /// How many TCP flows exist, held SYNs included.
     pub fn tcp_flow_count(&self) -> usize {
         self.tcp.len()
     }
 
-    /// The same in powers of two, to be watched: for as many packets at once the device should have room.
-    pub fn crowd(&self) -> watch::Receiver<usize> {
-        self.crowd.watch()
-    }
-
     /// How many UDP flows exist.
     pub fn udp_flow_count(&self) -> usize {
         self.udp.len()
+    }
+
+    /// How many flows of both kinds exist, about and in powers of two, to be watched: they all may speak
+    /// at once, and when most of many have ended there is memory to give back.
+    pub fn crowd(&self) -> watch::Receiver<usize> {
+        self.crowd.watch()
     }
 
     /// Ends the flows that `keep` does not want: TCP by RST, UDP as closed. How many those were.
@@ -184,7 +176,7 @@ impl Stack {
             }
             budget = self.pump_ready(now, budget);
         }
-        self.crowd.count(self.tcp.len());
+        self.crowd.count(self.tcp.len() + self.udp.len());
         self.timer.arm(self.deadline(), cx);
     }
 

@@ -93,7 +93,7 @@ impl TcpSide {
                 Event::Writable { id } => self.update(id, |_| {}),
                 Event::Finished { id } => self.finish(id),
                 Event::Expired { id } => self.expire(now, id, shared),
-                Event::Closed { id, cause } => self.close(id, cause, shared),
+                Event::Closed { id, cause } => self.close(id, cause),
             }
         }
     }
@@ -180,11 +180,9 @@ impl TcpSide {
     }
 
     /// Forgets a flow, and tells its open or its tunnel how it ended.
-    fn close(&mut self, id: FlowId, cause: CloseCause, shared: &Shared) {
+    fn close(&mut self, id: FlowId, cause: CloseCause) {
         let removed = self.flows.remove(&id);
-        if shrink(&mut self.flows) {
-            shared.thinned.notify_one();
-        }
+        shrink(&mut self.flows);
         match removed.map(|flow| flow.stage) {
             Some(Stage::Opening { open, .. }) => open.abort(),
             Some(Stage::Open(mut open)) => match cause {

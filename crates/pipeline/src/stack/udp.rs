@@ -66,7 +66,7 @@ impl UdpSide {
             match event {
                 Event::Opening { id, flow } => self.open(now, id, &flow, shared),
                 Event::Readable { id } => self.schedule(id),
-                Event::Closed { id } => self.forget(id, shared),
+                Event::Closed { id } => self.forget(id),
             }
         }
     }
@@ -143,11 +143,9 @@ impl UdpSide {
         }
     }
 
-    fn forget(&mut self, id: FlowId, shared: &Shared) {
+    fn forget(&mut self, id: FlowId) {
         let removed = self.flows.remove(&id);
-        if shrink(&mut self.flows) {
-            shared.thinned.notify_one();
-        }
+        shrink(&mut self.flows);
         if let Some(Flow { stage: Stage::Opening(open), .. }) = removed {
             open.abort();
         }

@@ -1,6 +1,7 @@
 //! The way of the packets: device, tap, fragments, guard, stack, transports.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,9 @@ use super::rulebook::RuleBook;
 use super::{device, dns};
 use crate::output::{self, plural};
 use crate::signals::{Signals, Wish};
+
+/// So many flows leave memory behind that is worth a walk through the heap.
+const CROWD: usize = 1_024;
 
 /// How long after a crowd of flows the last of its memory is free: needless connections to the proxy
 /// live for 15 s.
@@ -73,17 +77,21 @@ impl DataPath {
 
     /// Gives memory back to the system after crowds of flows; never ends.
     pub(super) fn give_back_memory(&self) -> impl Future<Output = Infallible> + use<> {
-        let thinned = self.stack.port().port().thinned_out();
+        let mut crowd = self.crowd();
         async move {
-            loop {
-                thinned.notified().await;
-                sleep(AFTER_CROWD).await;
-                pseudotcp_tun::give_back_memory();
+            let mut flows = 0;
+            while crowd.changed().await.is_ok() {
+                let before = std::mem::replace(&mut flows, *crowd.borrow_and_update());
+                if before >= CROWD && flows < before {
+                    sleep(AFTER_CROWD).await;
+                    pseudotcp_tun::give_back_memory();
+                }
             }
+            pending().await
         }
     }
 
-    /// How many TCP flows there are, in powers of two.
+    /// How many flows there are, about and in powers of two.
     pub(super) fn crowd(&self) -> watch::Receiver<usize> {
         self.stack.port().port().crowd()
     }
