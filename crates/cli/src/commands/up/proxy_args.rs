@@ -53,8 +53,8 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "HOST")]
     pub(crate) low_latency: Vec<String>,
 
-    /// The most connections to each proxy at once. Another one is made when those that are there carry as
-    /// many flows as the proxy allows.
+    /// The most connections to each proxy at once. Another one is made when those that are there carry
+    /// 1,000 flows each, or as many as the proxy allows.
     #[arg(long, value_name = "N", default_value = "256")]
     pub(crate) max_connections: NonZeroUsize,
 
