@@ -121,8 +121,8 @@ impl HostSetup {
 
     /// Sees to it that everything stays as it was set, whatever others do, that the way to every address
     /// of the proxy is pinned before it is dialled, and that the TUN has room for what the flows of the
-    /// `crowd` may say at once; without end. `moved` is called when the way to the proxy is another one, or was lost
-    /// for a moment.
+    /// `crowd` may say at once; without end. `moved` is called when the way to the proxy is another one,
+    /// or was lost for a moment.
     pub(crate) async fn keep(
         &mut self,
         mut watch: Watch,

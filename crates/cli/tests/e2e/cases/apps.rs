@@ -85,7 +85,8 @@ fn iperf(kind: Kind) {
         let mut iperf = lab.client.command("iperf3");
         iperf.args(["--client", SERVERS[0], "--time", "2", "--json"]).args(arguments);
         let report: serde_json::Value = serde_json::from_str(&output(&mut iperf)).expect("JSON");
-        let bytes = report["end"]["sum_received"]["bytes"].as_u64().expect("a count of bytes");
+        let bytes = report["end"]["sum_received"]["bytes"].as_u64();
+        let bytes = bytes.unwrap_or_else(|| panic!("no count of bytes: {report:#}"));
         assert!(bytes > 1_000_000, "iperf3 {arguments:?} carried {bytes} bytes");
     }
 }
