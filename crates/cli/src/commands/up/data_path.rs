@@ -13,7 +13,6 @@ use pseudotcp_masque_h2::Proxies;
 use pseudotcp_packet::{Packet, reassembly};
 use pseudotcp_pipeline::{Direction, Fragments, Guard, Judge, Route, Stack, Tap, splice, stack};
 use pseudotcp_tun::{Counters as TunCounters, TunPort};
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::args::UpArgs;
@@ -77,7 +76,7 @@ impl DataPath {
 
     /// Gives memory back to the system after crowds of flows; never ends.
     pub(super) fn give_back_memory(&self) -> impl Future<Output = Infallible> + use<> {
-        let mut crowd = self.crowd();
+        let mut crowd = self.stack.port().port().crowd();
         async move {
             let mut flows = 0;
             while crowd.changed().await.is_ok() {
@@ -89,11 +88,6 @@ impl DataPath {
             }
             pending().await
         }
-    }
-
-    /// How many flows there are, about and in powers of two.
-    pub(super) fn crowd(&self) -> watch::Receiver<usize> {
-        self.stack.port().port().crowd()
     }
 
     /// Moves packets until the operator wants the end; shows the counters then, and when asked.

@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
@@ -22,11 +21,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// The longest time between two looks, which come at twice the time of the one before.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// How many packets wait in the TUN for each flow: what a kernel makes of a first window of 64 KiB when
-/// many flows share the device. In all, as many at the least as the kernel would have it.
-const QUEUE_EACH: usize = 32;
-const LEAST_QUEUE: u32 = 500;
-const LONGEST_QUEUE: u32 = 32_768;
+/// How many packets wait in the TUN at the most: what a kernel makes of the first windows of some hundred
+/// flows, or of the first words of thousands.
+const QUEUE: u32 = 16_384;
 
 /// To how many addresses of the proxy ways are pinned at the most.
 const MOST_ADDRESSES: usize = 256;
@@ -40,8 +37,6 @@ pub(crate) struct HostSetup {
     /// The proxy's addresses that are not this machine's own, and what keeps the way to them.
     addresses: Vec<IpAddr>,
     pins: Vec<Step>,
-    /// How many packets wait in the TUN at the most.
-    queue: u32,
 }
 
 impl HostSetup {
@@ -50,8 +45,7 @@ impl HostSetup {
         let netlink = Netlink::connect().context("opening a netlink socket")?;
         let journal = Journal::open().context("reading what a killed run has left")?;
         let (addresses, pins) = (Vec::new(), Vec::new());
-        let queue = LEAST_QUEUE;
-        Ok(Self { netlink, journal, dns: None, wanted: None, addresses, pins, queue })
+        Ok(Self { netlink, journal, dns: None, wanted: None, addresses, pins })
     }
 
     /// Whether nothing is set.
@@ -93,6 +87,10 @@ impl HostSetup {
 
     /// Sets what is wanted. What was set before an error still has to be taken back.
     pub(crate) async fn apply(&mut self, wanted: Wanted) -> Result<()> {
+        // Before a packet can be there: whenever it is set, the kernel drops what it meets.
+        if let Err(error) = self.netlink.set_queue(wanted.tun, QUEUE).await {
+            debug!(%error, "cannot set the length of the TUN's queue");
+        }
         for step in steps(&wanted) {
             match self.netlink.set(&step).await {
                 Ok(()) => self.journal.add(Entry::Step(step)),
@@ -119,14 +117,12 @@ impl HostSetup {
         Ok(())
     }
 
-    /// Sees to it that everything stays as it was set, whatever others do, that the way to every address
-    /// of the proxy is pinned before it is dialled, and that the TUN has room for what the flows of the
-    /// `crowd` may say at once; without end. `moved` is called when the way to the proxy is another one,
-    /// or was lost for a moment.
+    /// Sees to it that everything stays as it was set, whatever others do, and that the way to every
+    /// address of the proxy is pinned before it is dialled; without end. `moved` is called when the way to
+    /// the proxy is another one, or was lost for a moment.
     pub(crate) async fn keep(
         &mut self,
         mut watch: Watch,
-        mut crowd: watch::Receiver<usize>,
         pinning: &Pinning,
         moved: impl Fn(),
     ) -> Infallible {
@@ -143,10 +139,6 @@ impl HostSetup {
                     self.lead_past(address).await;
                     let _or_nobody_waits = done.send(());
                 }
-                Ok(()) = crowd.changed() => {
-                    let flows = *crowd.borrow_and_update();
-                    self.make_room(flows).await;
-                }
                 changed = watch.changed() => match changed.and(self.follow().await) {
                     Ok(true) => moved(),
                     Ok(false) => {}
@@ -156,17 +148,6 @@ impl HostSetup {
                     }
                 }
             }
-        }
-    }
-
-    /// Makes the TUN's queue as long as its flows need it.
-    async fn make_room(&mut self, flows: usize) {
-        let packets = u32::try_from(flows.saturating_mul(QUEUE_EACH)).unwrap_or(u32::MAX);
-        let packets = packets.clamp(LEAST_QUEUE, LONGEST_QUEUE);
-        let Some(wanted) = self.wanted.as_ref().filter(|_| packets != self.queue) else { return };
-        self.queue = packets;
-        if let Err(error) = self.netlink.set_queue(wanted.tun, packets).await {
-            debug!(packets, %error, "cannot set the length of the TUN's queue");
         }
     }
 

@@ -76,12 +76,12 @@ fn iperf(kind: Kind) {
     let mut server = lab.server.command("iperf3");
     server.args(["--server", "--forceflush"]);
     let server = Process::start("iperf3", server);
-    server.wait_line("Server listening");
     let _proxy = proxy::start(&lab, kind);
     let _client = client::up(&lab, &[]);
-    for arguments in
-        [&[][..], &["--reverse"], &["--parallel", "8"], &["--parallel", "8", "--reverse"]]
-    {
+    let runs = [&[][..], &["--reverse"], &["--parallel", "8"], &["--parallel", "8", "--reverse"]];
+    for (number, arguments) in (1..).zip(runs) {
+        // Until it has done with the run before, it refuses another.
+        server.wait_line(&format!("(test #{number})"));
         let mut iperf = lab.client.command("iperf3");
         iperf.args(["--client", SERVERS[0], "--time", "2", "--json"]).args(arguments);
         let report: serde_json::Value = serde_json::from_str(&output(&mut iperf)).expect("JSON");
