@@ -224,6 +224,17 @@ mod tests {
         assert_eq!((assembler.runs.len(), assembler.len()), (MAX_RUNS, MAX_RUNS));
     }
 
+    #[test]
+    fn runs_that_follow_each_other_are_joined_up_to_a_length() {
+        let mut assembler = Assembler::default();
+        for start in [1, len_u32(MAX_RUN), len_u32(MAX_RUN) + 1] {
+            let len = if start == 1 { MAX_RUN - 1 } else { 1 };
+            assembler.insert(seq(0), seq(start), &vec![0; len]);
+        }
+        let lengths: Vec<usize> = assembler.runs.iter().map(|run| run.data.len()).collect();
+        assert_eq!(lengths, [MAX_RUN, 1]);
+    }
+
     proptest! {
         /// Against a bitmap of the window, near the wrap-around too (D18, D20).
         #[test]
@@ -238,9 +249,18 @@ mod tests {
                 let to = (from + len).min(600);
                 let next = SeqNumber::new(base).advance(len_u32(done));
                 let fresh = there[from..to].iter().filter(|&&bit| !bit).count();
+                let was_there = there;
                 there[from..to].fill(true);
-                let at = SeqNumber::new(base).advance(len_u32(from));
-                prop_assert_eq!(assembler.insert(next, at, &stream[from..to]), fresh);
+                let at = |octet: usize| SeqNumber::new(base).advance(len_u32(octet));
+                let known = (from..to).find(|&octet| was_there[octet]).map(|first| {
+                    let end = (first..to).find(|&octet| !was_there[octet]).unwrap_or(to);
+                    (at(first), at(end))
+                });
+                prop_assert_eq!(assembler.known(next, at(from), at(to)), known);
+                prop_assert_eq!(assembler.insert(next, at(from), &stream[from..to]), fresh);
+                let capacity = assembler.runs.iter().map(|run| run.data.capacity()).sum::<usize>();
+                prop_assert_eq!(assembler.capacity, capacity);
+                prop_assert!(assembler.recent.len() <= 2 * MAX_BLOCKS + 1);
                 while let Some(run) = assembler.pop(SeqNumber::new(base).advance(len_u32(done))) {
                     prop_assert_eq!(&run[..], &stream[done..done + run.len()]);
                     done += run.len();

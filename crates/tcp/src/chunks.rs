@@ -206,6 +206,9 @@ mod tests {
         chunks.push(Bytes::from_static(b"abc"));
         assert_eq!(chunks.pop(9).as_deref(), Some(&b"abc"[..]));
         assert_eq!((chunks.queue.capacity(), chunks.pop(1)), (0, None));
+        chunks.push(Bytes::new());
+        chunks.push_copy(&[]);
+        assert_eq!((chunks.queue.capacity(), chunks.pinned(), chunks.taken()), (0, 0, 3));
     }
 
     #[test]
