@@ -35,8 +35,8 @@
 //!
 //! What this crate deliberately does not do: routes, rules and name servers (the program's task),
 //! and anything with flows. It is the only crate of the workspace with `unsafe`: reading into
-//! uninitialised buffers, taking over descriptors, and [`give_back_memory`], which is here for that
-//! reason alone.
+//! uninitialised buffers, taking over descriptors, and what tells the allocator how much to keep
+//! ([`keep_memory`], [`give_back_memory`]), which is here for that reason alone.
 
 #[cfg(target_os = "linux")]
 mod address;
@@ -53,7 +53,7 @@ mod port;
 
 #[cfg(target_os = "linux")]
 pub use linux::{LinuxTun, TunConfig};
-pub use memory::give_back_memory;
+pub use memory::{give_back_memory, keep_memory};
 pub use port::{Counters, Snapshot, TunPort};
 
 #[cfg(doctest)]

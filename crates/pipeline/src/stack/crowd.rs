@@ -2,8 +2,8 @@
 
 use tokio::sync::watch;
 
-/// The number of flows, told in powers of two so that it changes seldom: at once when there are more, and
-/// when there are fewer than a quarter.
+/// The number of flows, told in powers of two so that it changes seldom: at once when there are more, when
+/// there are fewer than a quarter, and when there are none.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     told: usize,
@@ -16,8 +16,9 @@ impl Crowd {
     }
 
     pub(super) fn count(&mut self, flows: usize) {
-        if flows > self.told || flows < self.told / 4 {
-            self.told = flows.next_power_of_two();
+        let none = flows == 0 && self.told > 0;
+        if flows > self.told || flows < self.told / 4 || none {
+            self.told = if none { 0 } else { flows.next_power_of_two() };
             self.watched.send_replace(self.told);
         }
     }
@@ -39,6 +40,6 @@ mod tests {
                 told.push(*watched.borrow_and_update());
             }
         }
-        assert_eq!(told, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 256, 64, 16, 4, 1]);
+        assert_eq!(told, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 256, 64, 16, 4, 0]);
     }
 }

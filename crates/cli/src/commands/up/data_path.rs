@@ -23,12 +23,12 @@ use super::{device, dns};
 use crate::output::{self, plural};
 use crate::signals::{Signals, Wish};
 
-/// So many flows leave memory behind that is worth a walk through the heap.
-const CROWD: usize = 1_024;
+/// How much free memory is kept for the next burst, in octets.
+const KEPT: u32 = 64 << 20;
 
-/// How long after a crowd of flows the last of its memory is free: needless connections to the proxy
+/// How long after flows have ended the last of their memory is free: needless connections to the proxy
 /// live for 15 s.
-const AFTER_CROWD: Duration = Duration::from_secs(20);
+const AFTER_FLOWS: Duration = Duration::from_secs(20);
 
 type Observer = Box<dyn FnMut(Direction, &Packet)>;
 
@@ -74,15 +74,17 @@ impl DataPath {
         })
     }
 
-    /// Gives memory back to the system after crowds of flows; never ends.
-    pub(super) fn give_back_memory(&self) -> impl Future<Output = Infallible> + use<> {
+    /// Keeps memory while there is traffic, and gives it back to the system after flows have ended; never
+    /// ends.
+    pub(super) fn manage_memory(&self) -> impl Future<Output = Infallible> + use<> {
         let mut crowd = self.stack.port().port().crowd();
         async move {
+            pseudotcp_tun::keep_memory(KEPT);
             let mut flows = 0;
             while crowd.changed().await.is_ok() {
                 let before = std::mem::replace(&mut flows, *crowd.borrow_and_update());
-                if before >= CROWD && flows < before {
-                    sleep(AFTER_CROWD).await;
+                if flows < before {
+                    sleep(AFTER_FLOWS).await;
                     pseudotcp_tun::give_back_memory();
                 }
             }

@@ -82,7 +82,7 @@ async fn run_until_stopped(
     let (client, pinning) = (reached.client.clone(), reached.pinning.clone());
     let mut data_path = open(args, rules, reached, setup).await?;
     let watch = Watch::new().context("watching the kernel's routes")?;
-    let memory = data_path.give_back_memory();
+    let memory = data_path.manage_memory();
     tokio::select! {
         outcome = data_path.run(signals, args.logging.json_log) => outcome,
         never = setup.keep(watch, &pinning, || client.network_changed()) => match never {},
