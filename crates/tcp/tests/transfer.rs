@@ -309,6 +309,8 @@ fn d22_an_idle_flow_buffers_nothing() {
     assert_eq!((bench.out_bytes(), bench.engine.buffered()), (b"response".to_vec(), 8 + PIECE));
     bench.app(ack(8, 9));
     assert_eq!(bench.engine.buffered(), 0);
+    let info = bench.engine.flows().next().unwrap();
+    assert_eq!((info.bytes_in, info.bytes_out), (7, 8));
 }
 
 #[test]
@@ -325,7 +327,9 @@ fn write_credit_shrinks_and_writable_says_when_it_is_back() {
     assert_eq!(bench.events(), [], "not for so little");
     bench.app(ack(1, 4_381));
     assert_eq!(bench.events(), [Event::Writable { id }]);
-    assert_eq!(bench.engine.write_credit(bench.now, id), 10_000 - 6_080);
+    bench.app(ack(1, 5_841));
+    assert_eq!(bench.events(), [], "it was told");
+    assert_eq!(bench.engine.write_credit(bench.now, id), 10_000 - 4_620);
     bench.app(ack(1, 10_461));
     assert_eq!(bench.events(), [], "no one asked again");
 }
@@ -418,6 +422,32 @@ fn a_flow_starved_by_the_budget_gets_its_credit_back() {
         bench.app(ack(1, acked));
     }
     assert!(bench.engine.write_credit(bench.now, poor) > 0);
+}
+
+#[test]
+fn a_flow_whose_own_credit_is_back_waits_for_the_budget() {
+    const BUDGET: usize = 1024 * 1024;
+    let mut bench = Bench::new(Config::new().budget(BUDGET).send_buffer(10_000));
+    let greedy = bench.open();
+    bench.port += 1;
+    let poor = bench.open();
+    bench.write(poor, vec![0; 10_000]);
+    assert_eq!((bench.engine.write_credit(bench.now, poor), bench.out_bytes().len()), (0, 10_000));
+    bench.port -= 1;
+    exhaust(&mut bench, greedy, BUDGET);
+    bench.write(greedy, vec![0; 65_536]);
+    bench.port += 1;
+    bench.app(ack(1, 10_001));
+    assert_eq!(bench.events(), [], "nothing can be promised");
+    bench.port -= 1;
+    let mut acked = 1;
+    while bench.engine.buffered() > BUDGET / 2 {
+        let sent = u32::try_from(bench.out_bytes().len()).unwrap();
+        assert!(sent > 0);
+        acked += sent;
+        bench.app(ack(1, acked));
+    }
+    assert_eq!(bench.events(), [Event::Writable { id: poor }]);
 }
 
 #[test]

@@ -114,7 +114,6 @@ impl Flow {
         if self.step(Step::Accept) {
             if let Some(opening) = &mut self.opening {
                 opening.unanswered = false;
-                opening.quote = None;
             }
             self.sender.owe_syn();
             self.ledger.wants_transmit = true;
@@ -189,7 +188,6 @@ impl Flow {
     fn on_same_syn(&mut self, cx: &mut Context<'_>, syn: &Segment<'_>) -> Arrival {
         self.note_timestamp(cx, syn);
         self.ecn.on_same_syn(syn);
-        self.last_heard = cx.now;
         let over = |opening: &Opening| opening.silent_until.is_some_and(|until| until <= cx.now);
         if self.opening.as_deref().is_some_and(over) && self.step(Step::Resume) {
             cx.raise(Event::Opening { id: self.id, flow: self.key });
@@ -198,8 +196,13 @@ impl Flow {
     }
 
     pub(super) fn cancel(&mut self) {
+        self.give_up(CloseCause::Cancelled);
+    }
+
+    /// Ends the flow without a word.
+    fn give_up(&mut self, cause: CloseCause) {
         self.step(Step::Abort);
-        self.ended.get_or_insert(CloseCause::Cancelled);
+        self.ended.get_or_insert(cause);
     }
 
     fn defer(&mut self, cx: &Context<'_>, after: Duration) {
@@ -214,8 +217,7 @@ impl Flow {
         let quote = self.opening.as_mut().and_then(|opening| opening.quote.take());
         let Some(quote) = quote else { return self.abort(cx, CloseCause::Refused) };
         cx.reply(quote.unreachable(cause));
-        self.step(Step::Abort);
-        self.ended.get_or_insert(CloseCause::Refused);
+        self.give_up(CloseCause::Refused);
     }
 }
 
