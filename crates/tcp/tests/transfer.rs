@@ -451,6 +451,25 @@ fn a_flow_whose_own_credit_is_back_waits_for_the_budget() {
 }
 
 #[test]
+fn what_comes_ahead_of_a_gap_needs_room_to_grow() {
+    const BUDGET: usize = 1024 * 1024;
+    let mut bench = Bench::new(Config::new().budget(BUDGET).send_buffer(BUDGET));
+    let greedy = bench.open();
+    bench.port += 1;
+    bench.open();
+    bench.app(data(2_001, 1, vec![0; 1_000]));
+    assert_eq!(bench.engine.stats().bytes_dropped, 0);
+    while bench.engine.buffered() < BUDGET - 60_000 {
+        bench.write(greedy, vec![0; 16_384]);
+    }
+    let before = bench.engine.buffered();
+    bench.app(data(1_001, 1, vec![0; 1_000]));
+    assert_eq!((bench.engine.stats().bytes_dropped, bench.engine.buffered()), (1_000, before));
+    bench.app(data(1, 1, vec![0; 1_000]));
+    assert_eq!(bench.engine.stats().bytes_dropped, 1_000, "what is in order needs none");
+}
+
+#[test]
 fn one_acknowledgement_that_frees_everything_gives_the_credit_back() {
     const BUDGET: usize = 1024 * 1024;
     let mut bench = Bench::new(Config::new().budget(BUDGET).send_buffer(BUDGET * 7 / 8 + 1));

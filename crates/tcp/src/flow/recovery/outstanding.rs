@@ -346,6 +346,16 @@ mod tests {
     }
 
     #[test]
+    fn reports_part_what_was_sent_up_to_a_bound() {
+        let mut sent = Outstanding::new(seq(0));
+        sent.push(seq(1_000_000), Time::EPOCH);
+        for n in 1..20_000 {
+            sent.sack(seq(10 * n), seq(10 * n + 1), |_| {});
+        }
+        assert_eq!(sent.sent.len(), 8 * MAX_SENT);
+    }
+
+    #[test]
     fn what_arrives_is_told_once() {
         let mut sent = Outstanding::new(seq(0));
         sent.push(seq(10), Time::EPOCH);
