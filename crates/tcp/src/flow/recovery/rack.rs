@@ -134,3 +134,23 @@ impl Reordering {
 fn is_later(a: (Time, SeqNumber), b: (Time, SeqNumber)) -> bool {
     a.0 > b.0 || a.0 == b.0 && a.1.offset_from(b.1) > 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_widened_window_lasts_for_sixteen_recoveries() {
+        let mut rtt = RttEstimator::default();
+        rtt.sample(Duration::from_millis(100));
+        let mut reordering = Reordering { seen: true, ..Reordering::default() };
+        let window = |reordering: Reordering| reordering.window(&rtt, 1_000, false, 0).as_millis();
+        assert_eq!(window(reordering), 25);
+        reordering.on_duplicate();
+        for _ in 0..16 {
+            assert_eq!(window(reordering), 50);
+            reordering.on_recovered();
+        }
+        assert_eq!(window(reordering), 25);
+    }
+}
