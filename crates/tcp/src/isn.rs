@@ -94,6 +94,14 @@ mod tests {
     }
 
     #[test]
+    fn timestamps_of_each_flow_start_elsewhere() {
+        let (one, two) = (IsnGenerator::new([1; 16]), IsnGenerator::new([2; 16]));
+        let offset = one.timestamp_offset(&key(1));
+        assert_ne!(offset, one.timestamp_offset(&key(2)));
+        assert_ne!(offset, two.timestamp_offset(&key(1)));
+    }
+
+    #[test]
     fn the_table_and_the_numbers_use_unrelated_hashes() {
         let table = KeyedHash::new([1; 16], Purpose::Table);
         let isn = KeyedHash::new([1; 16], Purpose::SequenceNumber);

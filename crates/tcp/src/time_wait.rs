@@ -261,5 +261,8 @@ mod tests {
         assert!(table.find(&remains(1, 0).key).is_some());
         table.expire(Time::EPOCH + Duration::from_hours(1));
         assert_eq!((table.index.len(), table.next_expiry()), (0, None));
+        let places = table.entries.len();
+        table.insert(&remains(7, 7));
+        assert_eq!(table.entries.len(), places, "a place that is free is used again");
     }
 }
