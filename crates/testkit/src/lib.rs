@@ -33,10 +33,11 @@
 //!
 //! let lossy = LinkConfig::new(Duration::from_millis(10)).with_loss(0.05);
 //! let mut world = World::new(app, server, lossy, seed);
-//! let mut received = Vec::new();
+//! let (mut is_asked, mut received) = (false, Vec::new());
 //! let done = world.run(Duration::from_secs(60), |app, server, _now| {
-//!     if received.is_empty() && app.state(flow) == TcpState::Established {
+//!     if !is_asked && app.state(flow) == TcpState::Established {
 //!         app.send(flow, b"hello");
+//!         is_asked = true;
 //!     }
 //!     received.extend_from_slice(&server.recv(listening, usize::MAX));
 //!     received == b"hello"
