@@ -31,11 +31,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn end_to_end(options: &Options) -> Result<()> {
     let setup = setup::prepare()?;
     let mut build = shell::cargo();
-    build.args(["build", "--locked", "-p", "pseudotcp-cli", "-p", "pseudotcp-bench-e2e"]);
-    let profile = if options.quick { "debug" } else { "release" };
-    if !options.quick {
-        build.arg("--release");
-    }
+    build.args(["build", "--locked"]);
+    let profile = if options.quick {
+        // As the tests have it, so that what was built for them need not be built again.
+        build.args(["--workspace", "--bins", "--tests"]);
+        "debug"
+    } else {
+        build.args(["--release", "-p", "pseudotcp-cli", "-p", "pseudotcp-bench-e2e"]);
+        "release"
+    };
     shell::run(&mut build)?;
     let target = shell::target_dir()?;
     let programs = target.join(profile);
