@@ -119,8 +119,9 @@ impl Namespace {
     }
 
     fn sysctl(&self, setting: &str) -> Result<()> {
-        let status = self.command("sysctl").args(["-qw", setting]).status()?;
-        ensure!(status.success(), "sysctl {setting} failed");
+        let output = self.command("sysctl").args(["-qw", setting]).output()?;
+        let why = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "sysctl {setting} failed: {why}");
         Ok(())
     }
 
