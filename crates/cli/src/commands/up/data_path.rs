@@ -26,9 +26,10 @@ use crate::signals::{Signals, Wish};
 /// How much free memory is kept for the next burst, in octets.
 const KEPT: u32 = 64 << 20;
 
-/// How long after flows have ended the last of their memory is free: needless connections to the proxy
-/// live for 15 s.
-const AFTER_FLOWS: Duration = Duration::from_secs(20);
+/// How often memory is given back after flows have ended, and with what pause before each: the last of it
+/// is free 15 s later, when connections to the proxy that nobody needs have closed.
+const GIVEN_BACK: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(8);
 
 type Observer = Box<dyn FnMut(Direction, &Packet)>;
 
@@ -80,11 +81,15 @@ impl DataPath {
         let mut crowd = self.stack.port().port().crowd();
         async move {
             pseudotcp_tun::keep_memory(KEPT);
-            let mut flows = 0;
-            while crowd.changed().await.is_ok() {
+            let (mut flows, mut left) = (0, 0);
+            while left > 0 || crowd.changed().await.is_ok() {
                 let before = std::mem::replace(&mut flows, *crowd.borrow_and_update());
                 if flows < before {
-                    sleep(AFTER_FLOWS).await;
+                    left = GIVEN_BACK;
+                }
+                if left > 0 {
+                    left -= 1;
+                    sleep(PAUSE).await;
                     pseudotcp_tun::give_back_memory();
                 }
             }
