@@ -1,4 +1,4 @@
-//! How many flows there are, for those who make room for them.
+//! How many flows there are, for those who give memory back after them.
 
 use tokio::sync::watch;
 

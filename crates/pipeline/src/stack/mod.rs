@@ -140,8 +140,8 @@ impl Stack {
         self.udp.len()
     }
 
-    /// How many flows of both kinds exist, about and in powers of two, to be watched: they all may speak
-    /// at once, and when most of many have ended there is memory to give back.
+    /// How many flows of both kinds exist, about and in powers of two, to be watched: when most have ended
+    /// there is memory to give back.
     pub fn crowd(&self) -> watch::Receiver<usize> {
         self.crowd.watch()
     }
