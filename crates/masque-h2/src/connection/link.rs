@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use futures::task::AtomicWaker;
+use pseudotcp_masque::cork::FrameLimit;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -72,6 +73,8 @@ pub(crate) struct Link {
     held: AtomicUsize,
     window: AtomicUsize,
     pub(crate) gauge: Gauge,
+    /// How long a frame may be that a flow sends now.
+    pub(crate) frames: FrameLimit,
     /// Whether small windows would harm flows at this proxy.
     large: AtomicBool,
     flows: Mutex<HashMap<u32, Weak<dyn Drain>>>,
@@ -92,6 +95,7 @@ impl Link {
         id: u64,
         address: Option<SocketAddr>,
         cap: usize,
+        frames: FrameLimit,
         owner: Weak<dyn Owner>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -104,6 +108,7 @@ impl Link {
             held: AtomicUsize::new(0),
             window: AtomicUsize::new(0),
             gauge: Gauge::default(),
+            frames,
             large: AtomicBool::new(false),
             flows: Mutex::default(),
             extended_connect: AtomicBool::new(false),

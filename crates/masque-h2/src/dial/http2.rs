@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use pseudotcp_masque::cork::Corked;
+use pseudotcp_masque::cork::{Corked, MAX_FRAME};
 
 use super::{BoxIo, DialError, Io};
 use crate::Config;
@@ -55,7 +55,8 @@ pub(super) async fn speak(
     let (wire, cork) = Corked::new(Metered::new(io, Arc::clone(&meter)), CORK);
     let (send, connection) = builder(&windows).handshake(wire).await?;
     let liveness = Liveness::new(config.ping_after, config.ping_timeout);
-    let link = Link::new(id, address, config.flows_per_connection, owner);
+    let frames = cork.frame_limit();
+    let link = Link::new(id, address, config.flows_per_connection, frames, owner);
     let unfinished = Unfinished(Some(Arc::clone(&link)));
     let care = (liveness, windows);
     let driver = Driver::new(connection, cork, send.clone(), meter, care, link.clone());
@@ -74,6 +75,7 @@ fn builder(windows: &Windows) -> h2::client::Builder {
     builder
         .enable_push(false)
         .initial_max_send_streams(0)
+        .max_frame_size(MAX_FRAME)
         .initial_window_size(windows.stream())
         .initial_connection_window_size(windows.connection())
         .max_send_buffer_size(SEND_BUFFER)

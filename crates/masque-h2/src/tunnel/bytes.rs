@@ -15,9 +15,6 @@ use crate::connection::Permit;
 use crate::connection::{Fault, Inbound, Queue};
 use crate::request::Accepted;
 
-/// The most bytes of one DATA frame: with its head it fills a TLS record of 16,384 bytes.
-pub(crate) const MAX_DATA: usize = 16_384 - 9;
-
 /// A chunk shorter than this is copied, since it would pin a read buffer several times its size.
 const SMALL: usize = 4 * 1024;
 
@@ -78,7 +75,7 @@ pub(crate) struct Tunnel {
     /// The one item that waits for room at the peer.
     slot: Bytes,
     closing: Closing,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// How far this side's end of stream is.
@@ -98,14 +95,15 @@ impl Tunnel {
     pub(crate) fn new(accepted: Accepted, defer: bool) -> Self {
         let Accepted { permit, send, recv } = accepted;
         let inbound = Inbound::new(Arc::clone(permit.link()), recv, Chunks::default());
-        Self { inbound, send, slot: Bytes::new(), closing: Closing::No { defer }, _permit: permit }
+        Self { inbound, send, slot: Bytes::new(), closing: Closing::No { defer }, permit }
     }
 
     /// Sends of the slot what the peer has room for; Ready when it is empty.
     fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
         while !self.slot.is_empty() {
             let room = ready!(poll_room(&mut self.send, cx)).ok_or_else(|| self.fault())?;
-            let length = room.min(MAX_DATA).min(self.slot.len());
+            let frame = self.permit.link().frames.get();
+            let length = room.min(frame).min(self.slot.len());
             let data = self.slot.split_to(length);
             self.send.send_data(data, false).map_err(|_| self.fault())?;
         }

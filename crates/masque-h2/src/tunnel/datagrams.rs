@@ -12,7 +12,7 @@ use pseudotcp_masque::proxy_status::FIELD_NAME;
 use pseudotcp_masque::{DatagramStream, TunnelError};
 use tokio::time::Instant;
 
-use super::bytes::{MAX_DATA, poll_room};
+use super::bytes::poll_room;
 use super::outbox::Outbox;
 use super::queue::DatagramQueue;
 use crate::connection::Permit;
@@ -66,7 +66,7 @@ pub(crate) struct Datagrams {
     outbox: Outbox,
     /// Whether `END_STREAM` was sent.
     closed: bool,
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Datagrams {
@@ -80,12 +80,12 @@ impl Datagrams {
         let decoder = Decoder::with_format(outbox.format());
         let queue = Received { decoder, waiting: DatagramQueue::new(counters) };
         let inbound = Inbound::new(Arc::clone(permit.link()), recv, queue);
-        Self { inbound, send, outbox, closed: false, _permit: permit }
+        Self { inbound, send, outbox, closed: false, permit }
     }
 
     /// Sends what the proxy has room for; Ready when nothing waits.
     fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TunnelError>> {
-        let sent = ready!(poll_send(&mut self.send, &mut self.outbox, cx));
+        let sent = ready!(poll_send(&mut self.send, &mut self.outbox, &self.permit, cx));
         Poll::Ready(sent.ok_or_else(|| self.fault()))
     }
 
@@ -104,6 +104,7 @@ impl Datagrams {
 pub(super) fn poll_send(
     send: &mut SendStream<Bytes>,
     outbox: &mut Outbox,
+    permit: &Permit,
     cx: &mut Context<'_>,
 ) -> Poll<Option<()>> {
     loop {
@@ -118,7 +119,7 @@ pub(super) fn poll_send(
         // begun is finished in any case.
         let mut capsules = outbox.merge(room);
         while !capsules.is_empty() {
-            let data = capsules.split_to(capsules.len().min(MAX_DATA));
+            let data = capsules.split_to(capsules.len().min(permit.link().frames.get()));
             if send.send_data(data, false).is_err() {
                 return Poll::Ready(None);
             }

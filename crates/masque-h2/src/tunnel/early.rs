@@ -138,7 +138,8 @@ impl Sink<Bytes> for Early {
         match &mut self.stage {
             // Where the proxy takes nothing any more, its answer says why.
             Stage::Waiting(waiting) => {
-                poll_send(&mut waiting.send, &mut waiting.outbox, cx).map(|_| Ok(()))
+                let Waiting { send, outbox, permit, .. } = &mut **waiting;
+                poll_send(send, outbox, permit, cx).map(|_| Ok(()))
             }
             Stage::Open(datagrams) => Pin::new(datagrams).poll_flush(cx),
             Stage::Refused(_) => Poll::Ready(Ok(())),

@@ -29,6 +29,7 @@
 //! The same must be done around the library's handshake, which writes and flushes too. Nothing else
 //! empties the buffer but a write that finds it full, and the shutdown.
 
+mod frame;
 mod pace;
 
 use std::fmt;
@@ -39,6 +40,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+pub use self::frame::{FrameLimit, MAX_FRAME};
 
 use self::pace::Pace;
 
@@ -59,6 +62,7 @@ struct Inner<T> {
     io: T,
     held: BytesMut,
     pace: Pace,
+    frames: FrameLimit,
 }
 
 impl<T> Corked<T> {
@@ -66,7 +70,9 @@ impl<T> Corked<T> {
     /// them slowly, it holds what leaves within 5 ms, or one frame.
     pub fn new(io: T, limit: usize) -> (Self, CorkHandle<T>) {
         let pace = Pace::new(limit.max(1));
-        let inner = Arc::new(Mutex::new(Inner { io, held: BytesMut::new(), pace }));
+        let frames = FrameLimit::new(pace.limit());
+        let inner = Inner { io, held: BytesMut::new(), pace, frames };
+        let inner = Arc::new(Mutex::new(inner));
         (Self { inner: Arc::clone(&inner) }, CorkHandle { inner })
     }
 }
@@ -78,6 +84,11 @@ impl<T: AsyncWrite + Unpin> CorkHandle<T> {
     /// and then drains again.
     pub fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         lock(&self.inner).poll_drain(cx)
+    }
+
+    /// How long frames should be, as the stream below takes them now.
+    pub fn frame_limit(&self) -> FrameLimit {
+        lock(&self.inner).frames.clone()
     }
 
     /// How many bytes wait in the buffer.
@@ -93,6 +104,7 @@ impl<T: AsyncWrite + Unpin> Inner<T> {
             Poll::Ready(_) => self.pace.emptied(),
             Poll::Pending => self.pace.blocked(),
         }
+        self.frames.follow(self.pace.limit());
         drained
     }
 
@@ -197,6 +209,7 @@ fn lock<T>(inner: &Mutex<Inner<T>>) -> MutexGuard<'_, Inner<T>> {
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
+    use std::time::Duration;
 
     use super::*;
 
@@ -273,6 +286,23 @@ mod tests {
         lock(&handle.inner).io.room = 100;
         assert!(drain(&handle));
         assert_eq!(writes(&handle).concat(), b"01234567abcde");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_are_short_while_the_stream_below_is_slow() {
+        let (mut cork, handle) = corked(0, 64 * 1024);
+        let frames = handle.frame_limit();
+        assert_eq!(frames.get(), MAX_FRAME as usize);
+        assert_eq!(write(&mut cork, &[&[0; 60_000]]), Poll::Ready(60_000));
+        assert!(!drain(&handle));
+        tokio::time::advance(Duration::from_millis(5)).await;
+        lock(&handle.inner).io.room = 1_000;
+        assert!(!drain(&handle));
+        assert_eq!(frames.get(), 16 * 1024 - 9);
+        lock(&handle.inner).io.room = usize::MAX;
+        assert!(drain(&handle));
+        assert!(drain(&handle));
+        assert_eq!(frames.get(), MAX_FRAME as usize);
     }
 
     #[test]

@@ -4,19 +4,20 @@ use std::task::{Context, Poll, ready};
 
 use ::h2::{Reason, SendStream};
 use bytes::BytesMut;
+use pseudotcp_masque::cork::FrameLimit;
 
 use crate::client::Gone;
 use crate::client::data::{Data, Queue};
-use crate::client::outbox::DATA;
 
 pub(crate) struct Sender {
     stream: SendStream<Data>,
     queue: Queue,
+    frames: FrameLimit,
 }
 
 impl Sender {
-    pub(super) fn new(stream: SendStream<Data>) -> Self {
-        Self { stream, queue: Queue::default() }
+    pub(super) fn new(stream: SendStream<Data>, frames: FrameLimit) -> Self {
+        Self { stream, queue: Queue::default(), frames }
     }
 
     pub(super) fn reserve(&mut self, bytes: usize) {
@@ -35,7 +36,7 @@ impl Sender {
             },
             capacity => capacity,
         };
-        let length = capacity.min(DATA).min(waiting.len());
+        let length = capacity.min(self.frames.get()).min(waiting.len());
         if length > 0 {
             let data = self.queue.data(waiting.split_to(length).freeze());
             self.stream.send_data(data, false).map_err(|_| Gone)?;

@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 
 use ::h2::{Reason, RecvStream, SendStream};
 use bytes::{Bytes, BytesMut};
+use pseudotcp_masque::cork::FrameLimit;
 
 pub(crate) use self::data::Data;
 pub(crate) use self::h1::{Io, Line};
-pub(crate) use self::outbox::{DATA, Outbox};
+pub(crate) use self::outbox::Outbox;
 
 /// The client, or its interest in the tunnel, is gone.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +54,8 @@ pub(crate) enum Sender {
 }
 
 impl Sender {
-    pub(crate) fn h2(stream: SendStream<Data>) -> Self {
-        Self::H2(h2::Sender::new(stream))
+    pub(crate) fn h2(stream: SendStream<Data>, frames: FrameLimit) -> Self {
+        Self::H2(h2::Sender::new(stream, frames))
     }
 
     /// Asks for room for so many bytes. Nothing is asked for while nothing waits: an idle stream

@@ -5,9 +5,6 @@ use bytes::BytesMut;
 
 use crate::client::{Gone, Sender};
 
-/// With its frame header, so much DATA fills one TLS record exactly.
-pub(crate) const DATA: usize = 16_384 - 9;
-
 /// The way to the client: bytes that wait for its window, and where they leave.
 pub(crate) struct Outbox {
     sender: Sender,

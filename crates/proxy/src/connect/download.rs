@@ -5,14 +5,15 @@ use std::ops::RangeInclusive;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, BytesMut};
+use pseudotcp_masque::cork::MAX_FRAME;
 use tokio::net::TcpStream;
 
-use crate::client::{DATA, Outbox, Sender};
+use crate::client::{Outbox, Sender};
 use crate::connect::framing::Outbound;
 use crate::tunnel::End;
 
-/// The least and the most bytes that are read from a target at once; the most is whole frames.
-const READ: RangeInclusive<usize> = 4 * 1024..=4 * DATA;
+/// The least and the most bytes that are read from a target at once; the most is one long frame.
+const READ: RangeInclusive<usize> = 4 * 1024..=MAX_FRAME as usize;
 
 /// How many bytes are moved before other tasks get their turn.
 const ROUND: usize = 1 << 20;

@@ -8,7 +8,7 @@ use ::h2::RecvStream;
 use ::h2::server::{Builder, Connection, SendResponse};
 use http::{Request, Response, StatusCode};
 use pseudotcp_masque::Source;
-use pseudotcp_masque::cork::{CorkHandle, Corked};
+use pseudotcp_masque::cork::{CorkHandle, Corked, FrameLimit, MAX_FRAME};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -62,6 +62,7 @@ fn builder(shared: &Shared) -> Builder {
     let streams = usize::try_from(limits.streams).unwrap_or(usize::MAX);
     let mut builder = Builder::new();
     builder
+        .max_frame_size(MAX_FRAME)
         .initial_window_size(limits.stream_window)
         .initial_connection_window_size(limits.connection_window)
         .max_concurrent_streams(limits.streams)
@@ -147,7 +148,10 @@ impl Session {
         self.requests += 1;
         let Client { shared, lane, address } = &self.client;
         match Tunnel::admit(shared, lane, *address, &request) {
-            Ok(tunnel) => shared.tasks.spawn(serve(tunnel, request.into_body(), respond)),
+            Ok(tunnel) => {
+                let frames = self.cork.frame_limit();
+                shared.tasks.spawn(serve(tunnel, request.into_body(), respond, frames));
+            }
             // A client that is gone already need not hear it.
             Err(refusal) => drop(respond.send_response(refusal.into_response(), true)),
         }
@@ -155,7 +159,12 @@ impl Session {
 }
 
 /// Opens a tunnel, answers its request, and carries the tunnel to its end.
-async fn serve(tunnel: Tunnel, receive: RecvStream, mut respond: SendResponse<Data>) {
+async fn serve(
+    tunnel: Tunnel,
+    receive: RecvStream,
+    mut respond: SendResponse<Data>,
+    frames: FrameLimit,
+) {
     if tunnel.expects_continue {
         let _ = respond.send_informational(informational());
     }
@@ -167,7 +176,7 @@ async fn serve(tunnel: Tunnel, receive: RecvStream, mut respond: SendResponse<Da
     match opened {
         Ok(socket) => {
             let Ok(send) = respond.send_response(tunnel.response(), false) else { return };
-            tunnel.carry(socket, Receiver::H2(receive), Sender::h2(send)).await;
+            tunnel.carry(socket, Receiver::H2(receive), Sender::h2(send, frames)).await;
         }
         Err(refusal) => drop(respond.send_response(refusal.into_response(), true)),
     }
