@@ -21,7 +21,7 @@ use crate::args::{Cli, Command};
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => commands::demo::run(&args),
-        Command::Up(args) => commands::up::run(&args),
+        Command::Up(args) => commands::up::run(args),
         Command::Down(logging) => commands::down::run(&logging),
         Command::Policy(args) => commands::policy::run(&args),
         Command::Proxy(args) => commands::proxy::run(&args),

@@ -50,6 +50,7 @@ mod identity;
 mod idle;
 mod limits;
 mod metrics;
+mod places;
 mod policy;
 mod refusal;
 mod request;

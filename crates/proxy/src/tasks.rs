@@ -1,6 +1,7 @@
 use std::future::{Future, poll_fn};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 /// Every task of a server: one for each client connection, one for each tunnel. Tunnels outlive
@@ -9,10 +10,19 @@ use tokio::task::JoinSet;
 pub(crate) struct Tasks(Mutex<JoinSet<()>>);
 
 impl Tasks {
+    /// In the runtime that this is called in.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_on(&Handle::current(), task);
+    }
+
+    pub(crate) fn spawn_on(
+        &self,
+        runtime: &Handle,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         let mut tasks = self.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
+        tasks.spawn_on(task, runtime);
     }
 
     /// Waits until no task is left.

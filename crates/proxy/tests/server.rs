@@ -10,12 +10,41 @@ use common::{Proxy, config, echo, listen, soon, until};
 use pseudotcp_proxy::MetricsServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::Builder;
 
 /// Whatever happened, the proxy serves on.
 async fn assert_alive(proxy: &Proxy) {
     let mut tunnel = proxy.client().await.tunnel(echo("127.0.0.1:0").await).await;
     tunnel.write_static(b"alive").await;
     assert_eq!(tunnel.read_exact(5).await, b"alive");
+}
+
+#[tokio::test]
+async fn connections_are_spread_over_runtimes() {
+    let runtimes = [(); 2].map(|()| {
+        Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    });
+    let handles = runtimes.iter().map(|runtime| runtime.handle().clone()).collect::<Vec<_>>();
+    let mut proxy = Proxy::start_as(config(), |server| server.spread_over(handles.clone())).await;
+    let mut clients = Vec::new();
+    for connections in 1_usize..=4 {
+        let mut client = proxy.client().await;
+        let mut tunnel = client.tunnel(echo("127.0.0.1:0").await).await;
+        tunnel.write_static(b"hello").await;
+        assert_eq!(tunnel.read_exact(5).await, b"hello");
+        clients.push((client, tunnel));
+        // A task for the connection, and one for its tunnel.
+        let tasks = || handles.iter().map(|handle| handle.metrics().num_alive_tasks());
+        let halves = [2 * connections.div_ceil(2), 2 * (connections / 2)];
+        until(|| tasks().eq(halves)).await;
+    }
+    proxy.stop.take().unwrap().send(()).unwrap();
+    drop(clients);
+    soon(&mut proxy.serving).await.unwrap();
+    for runtime in runtimes {
+        assert_eq!(runtime.metrics().num_alive_tasks(), 0);
+        runtime.shutdown_background();
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 mod h1;
 mod h2;
 
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,10 +33,11 @@ struct Client {
 pub(crate) async fn run(
     shared: Arc<Shared>,
     acceptor: TlsAcceptor,
-    socket: TcpStream,
+    socket: net::TcpStream,
     address: SocketAddr,
     draining: watch::Receiver<bool>,
 ) -> Result<(), Source> {
+    let socket = TcpStream::from_std(socket)?;
     prepare(&socket)?;
     let lane = Lane::new(Arc::clone(&shared.held), &shared.limits);
     let client = Client { shared, lane, address };

@@ -54,8 +54,14 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) async fn start(config: Config) -> Self {
+        Self::start_as(config, |server| server).await
+    }
+
+    /// A proxy that `change` has made ready.
+    pub(crate) async fn start_as(config: Config, change: impl FnOnce(Server) -> Server) -> Self {
         let certificate = CertificateDer::from(config.certificate_der().to_vec());
         let server = Server::bind(config, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let server = change(server);
         let (address, stats, handle) = (server.local_addr(), server.stats(), server.handle());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));

@@ -2,6 +2,7 @@
 
 mod args;
 mod config;
+mod workers;
 
 use std::io;
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use pseudotcp_proxy::{Handle, MetricsServer, Server, Stats};
 use tracing::{info, warn};
 
 use self::config::Fixed;
+use self::workers::Workers;
 use crate::failure::message;
 use crate::output;
 use crate::signals::{Signals, Wish};
@@ -24,17 +26,19 @@ pub(crate) fn run(args: &ProxyArgs) -> Result<ExitCode> {
     let access = args.access_log.then(|| "access=info".parse()).transpose()?;
     args.logging.start_with(access);
     let fixed = Fixed::new(args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(args, &fixed));
+    let workers = Workers::start().context("starting threads")?;
+    let runtime = workers::runtime()?;
+    let outcome = runtime.block_on(serve(args, &fixed, &workers));
     runtime.shutdown_background();
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-async fn serve(args: &ProxyArgs, fixed: &Fixed<'_>) -> Result<()> {
+async fn serve(args: &ProxyArgs, fixed: &Fixed<'_>, workers: &Workers) -> Result<()> {
     let signals = Signals::new().context("listening to signals")?;
     let config = fixed.read()?;
     let pin = args.print_pin.then(|| pem(config.certificate_der()));
     let server = Server::bind(config, args.listen).await.map_err(|error| explain(args, error))?;
+    let server = server.spread_over(workers.runtimes());
     let (stats, handle) = (server.stats(), server.handle());
     start_metrics(args, &stats).await?;
     output::print(&pin.unwrap_or_default());

@@ -31,7 +31,7 @@ const KEPT: u32 = 64 << 20;
 const GIVEN_BACK: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(8);
 
-type Observer = Box<dyn FnMut(Direction, &Packet)>;
+type Observer = Box<dyn FnMut(Direction, &Packet) + Send>;
 
 /// Everything between the device and the proxy.
 pub(super) struct DataPath {

@@ -38,10 +38,12 @@ const READY: Duration = Duration::from_secs(10);
 const CLEAN_UP: Duration = Duration::from_secs(1);
 
 /// Runs until told to stop.
-pub(crate) fn run(args: &UpArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: Box<UpArgs>) -> Result<ExitCode> {
     args.logging.start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run_and_take_back(args));
+    // A task among the others: the future that a runtime is started with has its turn too seldom.
+    let task = runtime.spawn(async move { run_and_take_back(&args).await });
+    let outcome = runtime.block_on(task)?;
     runtime.shutdown_background();
     outcome.map(|()| ExitCode::SUCCESS)
 }
