@@ -17,6 +17,9 @@ const PORT: u16 = 8_443;
 /// How many tunnels our proxy takes: more than any workload opens.
 const TUNNELS: &str = "20000";
 
+/// For `up` and its proxy: what keeps its speed where packets are lost.
+const BBR: &[&str] = &["--congestion-control", "bbr"];
+
 /// The programs of a run.
 pub(crate) struct Programs {
     /// `pseudotcp`.
@@ -119,12 +122,20 @@ impl Subject {
             Self::StackDirect,
             Self::StackMemory,
         ];
+        if has_bbr() {
+            subjects.push(Self::Ours(Proxy::Ours, "ours, BBR", BBR));
+        }
         if programs.envoy.is_some() {
             subjects.push(Self::Plain(Proxy::Envoy));
             subjects.push(Self::Ours(Proxy::Envoy, "ours, Envoy", &[]));
         }
         subjects.extend(peers.iter().cloned().map(Self::Peer));
         subjects
+    }
+
+    /// Whether this shows its worth only where the proxy is far away.
+    pub(crate) fn is_for_far_proxies(&self) -> bool {
+        matches!(self, Self::Ours(_, _, BBR))
     }
 
     /// How the report calls it.
@@ -183,9 +194,10 @@ impl Subject {
             Self::Plain(Proxy::Envoy) | Self::Ours(Proxy::Envoy, ..) => {
                 Ok(vec![envoy(lab, programs)?])
             }
-            Self::Plain(Proxy::Ours) => Ok(vec![ours(lab, programs, 0)?]),
+            Self::Plain(Proxy::Ours) => Ok(vec![ours(lab, programs, 0, &[])?]),
+            Self::Ours(Proxy::Ours, _, BBR) => Ok(vec![ours(lab, programs, 0, BBR)?]),
             Self::Ours(Proxy::Ours, ..) | Self::TwoHops | Self::ThreeHops => {
-                (0..self.hops()).map(|hop| ours(lab, programs, hop)).collect()
+                (0..self.hops()).map(|hop| ours(lab, programs, hop, &[])).collect()
             }
             Self::Peer(peer) => {
                 Ok(vec![Process::start("the peer's proxy", shell(&lab.proxy, &peer.proxy))?])
@@ -224,12 +236,18 @@ impl Subject {
     }
 }
 
+/// Whether this kernel knows the way to send that [`BBR`] asks for.
+fn has_bbr() -> bool {
+    let known = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control");
+    known.is_ok_and(|known| known.split_whitespace().any(|name| name == "bbr"))
+}
+
 /// Our own proxy, as this hop of the way.
-fn ours(lab: &Lab, programs: &Programs, hop: u16) -> Result<Process> {
+fn ours(lab: &Lab, programs: &Programs, hop: u16, options: &[&str]) -> Result<Process> {
     let mut command = lab.proxy.command(&programs.pseudotcp);
     command.args(["proxy", "--listen", &format!("{PROXY}:{}", PORT + hop)]);
     command.arg("--cert").arg(&lab.certificate).arg("--key").arg(&lab.key);
-    command.args(["--max-tunnels", TUNNELS]);
+    command.args(["--max-tunnels", TUNNELS]).args(options);
     let proxy = Process::start("the proxy", command)?;
     proxy.wait_line("listening")?;
     Ok(proxy)

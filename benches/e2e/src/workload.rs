@@ -165,6 +165,7 @@ impl Workload {
     /// Whether this can be asked of a subject.
     pub(crate) fn suits(&self, subject: &Subject) -> bool {
         match (&self.kind, subject) {
+            (_, subject) if subject.is_for_far_proxies() => self.distance.is_some(),
             (_, Subject::TwoHops | Subject::ThreeHops) => HOPS_MATTER.contains(&&*self.name),
             (Kind::Load { arguments, .. }, Subject::StackMemory) => arguments.starts_with("bulk"),
             (Kind::Load { arguments, .. }, Subject::Plain(_)) => !arguments.starts_with("udp"),

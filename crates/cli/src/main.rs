@@ -4,6 +4,7 @@
 mod args;
 mod clock;
 mod commands;
+mod congestion;
 mod failure;
 mod logging;
 mod output;

@@ -26,6 +26,7 @@ pub struct Config {
     pub(crate) deny_private: Option<bool>,
     pub(crate) limits: Limits,
     pub(crate) templates: Templates,
+    pub(crate) congestion_control: Option<String>,
 }
 
 impl Config {
@@ -51,6 +52,7 @@ impl Config {
             deny_private: None,
             limits: Limits::default(),
             templates: Templates::default(),
+            congestion_control: None,
         }
     }
 
@@ -113,6 +115,16 @@ impl Config {
     #[must_use]
     pub fn max_connections_per_client(mut self, connections: usize) -> Self {
         self.limits.connections_per_client = connections;
+        self
+    }
+
+    /// Sends to clients by this congestion control algorithm of the kernel's (`TCP_CONGESTION`,
+    /// Linux), as "bbr", which keeps its speed where some packets are lost.
+    /// [`Server::bind`](crate::Server::bind) fails where the kernel does not have it, or does not
+    /// allow it.
+    #[must_use]
+    pub fn congestion_control(mut self, name: &str) -> Self {
+        self.congestion_control = Some(name.to_owned());
         self
     }
 

@@ -72,6 +72,11 @@ impl Server {
     pub async fn bind(config: Config, address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         SockRef::from(&listener).listen(BACKLOG)?;
+        // Accepted sockets inherit it.
+        #[cfg(target_os = "linux")]
+        if let Some(name) = &config.congestion_control {
+            SockRef::from(&listener).set_tcp_congestion(name.as_bytes())?;
+        }
         let local_addr = listener.local_addr()?;
         let shared = Arc::new(Shared::new(config, local_addr));
         Ok(Self { listener, local_addr, shared, places: Places::here() })

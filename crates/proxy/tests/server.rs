@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::{Proxy, config, echo, listen, soon, until};
-use pseudotcp_proxy::MetricsServer;
+use pseudotcp_proxy::{MetricsServer, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
@@ -21,9 +21,8 @@ async fn assert_alive(proxy: &Proxy) {
 
 #[tokio::test]
 async fn connections_are_spread_over_runtimes() {
-    let runtimes = [(); 2].map(|()| {
-        Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-    });
+    let runtimes = [(); 2]
+        .map(|()| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
     let handles = runtimes.iter().map(|runtime| runtime.handle().clone()).collect::<Vec<_>>();
     let mut proxy = Proxy::start_as(config(), |server| server.spread_over(handles.clone())).await;
     let mut clients = Vec::new();
@@ -45,6 +44,14 @@ async fn connections_are_spread_over_runtimes() {
         assert_eq!(runtime.metrics().num_alive_tasks(), 0);
         runtime.shutdown_background();
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_congestion_control_that_the_kernel_has_not_is_no_secret() {
+    let bind = |name| Server::bind(config().congestion_control(name), ([127, 0, 0, 1], 0).into());
+    assert!(bind("reno").await.is_ok());
+    assert_eq!(bind("no such").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]

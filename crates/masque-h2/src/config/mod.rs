@@ -100,6 +100,7 @@ pub struct Config {
     pub(crate) protect: Option<Protect>,
     pub(crate) mark: Option<u32>,
     pub(crate) device: Option<String>,
+    pub(crate) congestion_control: Option<String>,
     pub(crate) through: Option<Arc<dyn Transport>>,
     pub(crate) low_latency: Option<LowLatency>,
     pub(crate) socket_buffer: Option<usize>,
@@ -140,6 +141,7 @@ impl Config {
             protect: None,
             mark: None,
             device: None,
+            congestion_control: None,
             through: None,
             low_latency: None,
             socket_buffer: None,
@@ -323,6 +325,15 @@ impl Config {
     #[must_use]
     pub fn mark(mut self, mark: u32) -> Self {
         self.mark = Some(mark);
+        self
+    }
+
+    /// Sends by this congestion control algorithm of the kernel's (`TCP_CONGESTION`, Linux), as
+    /// "bbr", which keeps its speed where some packets are lost. Dials fail where the kernel does not
+    /// have it, or does not allow it.
+    #[must_use]
+    pub fn congestion_control(mut self, name: &str) -> Self {
+        self.congestion_control = Some(name.to_owned());
         self
     }
 

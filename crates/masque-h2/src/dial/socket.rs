@@ -32,6 +32,10 @@ fn prepare(config: &Config, address: SocketAddr) -> io::Result<Socket> {
         let device = config.device.as_deref();
         device.map_or(Ok(()), |name| socket.bind_device(Some(name.as_bytes())))?;
     }
+    #[cfg(target_os = "linux")]
+    if let Some(name) = &config.congestion_control {
+        socket.set_tcp_congestion(name.as_bytes())?;
+    }
     if let Some(bytes) = config.socket_buffer {
         socket.set_recv_buffer_size(bytes)?;
         socket.set_send_buffer_size(bytes)?;
@@ -40,4 +44,22 @@ fn prepare(config: &Config, address: SocketAddr) -> io::Result<Socket> {
         protect(socket.as_fd())?;
     }
     Ok(socket)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_have_the_congestion_control_that_was_asked_for() {
+        let config = Config::new("https://proxy.example").unwrap();
+        let prepared = |name| {
+            let config = config.clone().congestion_control(name);
+            prepare(&config, "127.0.0.1:443".parse().unwrap())
+        };
+        // Every kernel has and allows it.
+        let name = prepared("reno").unwrap().tcp_congestion().unwrap();
+        assert_eq!(name.split(|byte| *byte == 0).next(), Some(&b"reno"[..]));
+        assert_eq!(prepared("no such").unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use pseudotcp_proxy::Rule;
 
+use crate::congestion::CongestionControl;
 use crate::logging::Logging;
 use crate::secret::Secret;
 
@@ -50,6 +51,12 @@ pub(crate) struct ProxyArgs {
     /// Deny these targets; may be given several times.
     #[arg(long, value_name = "RULE")]
     pub(crate) deny: Vec<Rule>,
+
+    /// Send to clients by this congestion control algorithm of the kernel's, such as bbr, which keeps
+    /// its speed where some packets are lost. The kernel's default otherwise; `pseudotcp up` has the
+    /// same option for the way here.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) congestion_control: Option<CongestionControl>,
 
     #[command(flatten)]
     pub(crate) limits: LimitArgs,

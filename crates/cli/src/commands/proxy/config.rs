@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use pseudotcp_proxy::{Config, ConfigError};
 
 use super::args::{CredentialArgs, LimitArgs, ProxyArgs};
+use crate::congestion::CongestionControl;
 use crate::failure::usage;
 use crate::secret::Secret;
 
@@ -45,6 +46,8 @@ impl<'a> Fixed<'a> {
     /// The configuration as the files have it now.
     pub(super) fn read(&self) -> Result<Config> {
         let config = limit(self.accept(self.identity()?)?, &self.args.limits);
+        let congestion = self.args.congestion_control.iter().map(CongestionControl::name);
+        let config = congestion.fold(config, Config::congestion_control);
         let config = self.args.allow.iter().cloned().fold(config, Config::allow);
         Ok(self.args.deny.iter().cloned().fold(config, Config::deny))
     }

@@ -11,6 +11,7 @@ use pseudotcp_pipeline::stack::Ping;
 use super::dns::DnsArgs;
 use super::proxy_args::{CredentialArgs, ProxyArgs, TrustArgs};
 use super::udp::UdpArgs;
+use crate::congestion::CongestionControl;
 use crate::logging::Logging;
 use crate::policy::PolicyArgs;
 
@@ -47,6 +48,12 @@ pub(crate) struct UpArgs {
     /// that is used; from 256 up.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(256..))]
     pub(crate) mark: Option<u32>,
+
+    /// Send to the proxy by this congestion control algorithm of the kernel's, such as bbr, which
+    /// keeps its speed where some packets are lost. The kernel's default otherwise; the proxy has
+    /// the same option for the way back.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) congestion_control: Option<CongestionControl>,
 
     /// What apps hear that ping somebody. A proxy cannot carry a ping.
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]

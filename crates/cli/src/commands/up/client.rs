@@ -12,6 +12,7 @@ use tokio::net::lookup_host;
 
 use super::args::UpArgs;
 use super::proxy_args::{CredentialArgs, ProxyArgs, TrustArgs};
+use crate::congestion::CongestionControl;
 use crate::failure::usage;
 use crate::secret::Secret;
 use crate::setup::linux::Pinning;
@@ -70,6 +71,8 @@ async fn reach(
     let config = config.addresses(found.iter().copied());
     addresses.extend(found);
     let config = args.mark.into_iter().fold(config, Config::mark);
+    let congestion = args.congestion_control.iter().map(CongestionControl::name);
+    let config = congestion.fold(config, Config::congestion_control);
     Ok(args.proxy.bind_device.iter().fold(config, |config, name| config.device(name)))
 }
 
