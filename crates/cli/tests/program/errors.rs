@@ -26,6 +26,7 @@ fn arguments_that_cannot_be_are_usage_errors() {
         (&["--client-cert", "a"], "--client-key"),
         (&["--mtu", "1279"], "--mtu"),
         (&["--route", "10.0.0.0/33"], "--route"),
+        (&["--congestion-control", "nonsense"], "it has: "),
         (&["--address", "nonsense"], "--address"),
     ] {
         let ended = up(arguments);
