@@ -7,6 +7,8 @@ const RECORD: usize = 16 * 1024;
 const HEAD: usize = 9;
 /// So many records the longest frame fills.
 const MOST: usize = 4;
+/// The shortest frame with its head, in octets, where others are to be had.
+pub(super) const LEAST: usize = 4 * 1024;
 
 /// The payload of the longest frame in octets, to be announced as `SETTINGS_MAX_FRAME_SIZE`
 /// (RFC 9113 §4.2): with its head it fills four TLS records.
@@ -16,7 +18,7 @@ pub const MAX_FRAME: u32 = 4 * 16_384 - 9;
 ///
 /// Long frames cost less, and keep the bytes of a flow together; but what is in a hurry waits until
 /// the frame before it has left. So frames are short where the stream below takes them slowly: none
-/// is longer than what the cork holds, other than the shortest, which fills one TLS record.
+/// is longer than what the cork holds.
 #[derive(Clone, Debug)]
 pub struct FrameLimit(Arc<AtomicUsize>);
 
@@ -36,9 +38,11 @@ impl FrameLimit {
     }
 }
 
-/// As many whole records as `held` octets are.
+/// As many whole records as `held` octets are, or a part of one.
 fn frame(held: usize) -> usize {
-    (held / RECORD).clamp(1, MOST) * RECORD - HEAD
+    let whole = (held / RECORD).min(MOST) * RECORD;
+    let with_head = if whole == 0 { held.max(LEAST) } else { whole };
+    with_head - HEAD
 }
 
 #[cfg(test)]
@@ -47,11 +51,12 @@ mod tests {
 
     #[test]
     fn frames_with_their_heads_fill_whole_records() {
-        for (held, records) in [(0, 1), (RECORD, 1), (2 * RECORD - 1, 1), (2 * RECORD, 2)] {
+        for (held, records) in [(RECORD, 1), (2 * RECORD - 1, 1), (2 * RECORD, 2)] {
             assert_eq!(frame(held), records * RECORD - HEAD);
         }
         assert_eq!(frame(4 * RECORD), MAX_FRAME as usize);
         assert_eq!(frame(usize::MAX), MAX_FRAME as usize);
+        assert_eq!((frame(RECORD - 1), frame(0)), (RECORD - 1 - HEAD, LEAST - HEAD));
     }
 
     #[test]
