@@ -58,16 +58,19 @@ async fn bulk_passes_unchanged_both_ways_at_once() {
         send.send_data(Bytes::new(), true).unwrap();
     };
     let read = async {
-        let mut back = Vec::new();
+        let (mut back, mut longest) = (Vec::new(), 0);
         while let Some(data) = receive.data().await {
             let data = data.unwrap();
+            longest = longest.max(data.len());
             receive.flow_control().release_capacity(data.len()).unwrap();
             back.extend(data);
         }
-        back
+        (back, longest)
     };
-    let ((), back) = soon(async { tokio::join!(write, read) }).await;
+    let ((), (back, longest)) = soon(async { tokio::join!(write, read) }).await;
     assert!(back == data, "{} of {} bytes", back.len(), data.len());
+    // Longer than the frames that every client takes.
+    assert!((16_385..=65_527).contains(&longest), "{longest}");
 }
 
 #[tokio::test]

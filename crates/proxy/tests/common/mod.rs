@@ -91,6 +91,7 @@ impl Proxy {
         let io = soon(self.tls(&[b"h2"])).await.unwrap();
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(1 << 20).initial_connection_window_size(16 << 20);
+        builder.max_frame_size(1 << 20);
         let (requests, connection) = soon(builder.handshake::<_, Bytes>(io)).await.unwrap();
         let driver = tokio::spawn(async { drop(connection.await) });
         Client { requests, driver }
