@@ -28,6 +28,10 @@ impl Places {
         Self(runtimes.into_iter().map(place).collect())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A place in the runtime that serves the fewest connections. `None` where there is no runtime.
     pub(crate) fn take(&self) -> Option<(&Handle, Seat)> {
         let emptiest = self.0.iter().min_by_key(|place| Arc::strong_count(&place.count))?;

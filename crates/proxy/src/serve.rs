@@ -87,10 +87,13 @@ impl Server {
     /// which costs less than a runtime of several threads and scales with the connections.
     ///
     /// The runtimes need I/O and time enabled, and must run until [`serve`](Self::serve) has
-    /// returned. Without any, no connection is served.
+    /// returned. Without any it stays at the default.
     #[must_use]
     pub fn spread_over(mut self, runtimes: impl IntoIterator<Item = runtime::Handle>) -> Self {
-        self.places = Places::of(runtimes);
+        let places = Places::of(runtimes);
+        if !places.is_empty() {
+            self.places = places;
+        }
         self
     }
 

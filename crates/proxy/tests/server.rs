@@ -46,6 +46,11 @@ async fn connections_are_spread_over_runtimes() {
     }
 }
 
+#[tokio::test]
+async fn spread_over_no_runtime_connections_are_served_all_the_same() {
+    assert_alive(&Proxy::start_as(config(), |server| server.spread_over([])).await).await;
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_congestion_control_that_the_kernel_has_not_is_no_secret() {
