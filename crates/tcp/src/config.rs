@@ -94,7 +94,9 @@ impl Config {
     /// The most bytes of one app that wait unread (default 256 KiB); the window offered never
     /// exceeds it. A flow's own limit is twice what [`read`](crate::Engine::read) takes within a
     /// round trip to the app, or 10 ms, and begins with 64 KiB; where nothing is read for sixteen
-    /// times as long it is that again. More means speed where apps are far, paid in memory per flow.
+    /// times as long it is that again. While more than 16 apps send at once, those windows grow in
+    /// turns whose limit is above 64 KiB; while more than 64 flows are being opened at once, their
+    /// first windows are two segments. More means speed where apps are far, paid in memory per flow.
     #[must_use]
     pub fn receive_buffer(mut self, bytes: u32) -> Self {
         self.receive_buffer = bytes.clamp(2_048, MAX_WINDOW);

@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use pseudotcp_packet::{Heads, Packet};
 
 use crate::clock::Time;
+use crate::turn::Turns;
 use crate::{Config, Event, Stats};
 
 /// The most answers without a flow that wait to be taken; more are dropped and counted.
@@ -17,6 +18,9 @@ pub(crate) struct Context<'a> {
     pub(crate) room: usize,
     /// How many more bytes can be taken in at all.
     pub(crate) left: usize,
+    /// So many apps begin or send that new ones shall begin slowly.
+    pub(crate) crowded: bool,
+    pub(crate) turns: &'a mut Turns,
     pub(crate) stats: &'a mut Stats,
     pub(crate) outbox: &'a mut Outbox,
 }

@@ -18,7 +18,11 @@ use crate::segment::Segment;
 use crate::table::Table;
 use crate::time_wait::TimeWait;
 use crate::timer::TimerQueue;
+use crate::turn::Turns;
 use crate::{CloseCause, Config, Event, FlowId, FlowInfo, Refusal, Stats};
+
+/// So many flows before the end of their handshake are a crowd.
+const CROWD: u32 = 64;
 
 /// Many TCP flows between apps and somewhere else. It reads no clock and no socket: time and
 /// packets are arguments.
@@ -51,6 +55,7 @@ pub struct Engine {
     dirty: VecDeque<u32>,
     /// Flows that wait for the budget.
     starved: VecDeque<FlowId>,
+    turns: Turns,
     budget: Budget,
     /// Flows before the end of their handshake.
     opening: u32,
@@ -73,6 +78,7 @@ impl Engine {
             acks: VecDeque::new(),
             dirty: VecDeque::new(),
             starved: VecDeque::new(),
+            turns: Turns::default(),
             budget: Budget::new(config.budget),
             opening: 0,
             outbox: Outbox::default(),
@@ -118,6 +124,7 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.clock.time(now);
         self.time_wait.expire(now);
+        self.give_turns(now);
         while let Some((_, slot)) = self.acks.pop_front_if(|(due, _)| *due <= now) {
             self.with(now, slot, |flow, _| flow.on_ack_due());
         }
@@ -218,7 +225,8 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let flows = self.timers.first().map(|(deadline, _)| deadline);
         let acks = self.acks.front().map(|&(due, _)| due);
-        let first = [flows, acks, self.time_wait.next_expiry()].into_iter().flatten().min();
+        let own = [flows, acks, self.turns.review(), self.time_wait.next_expiry()];
+        let first = own.into_iter().flatten().min();
         first.and_then(|time| self.clock.instant(time))
     }
 
@@ -281,6 +289,7 @@ impl Engine {
         let result = act(table.get_mut(slot)?, &mut cx);
         self.settle(now, slot);
         self.relieve(now);
+        self.give_turns(now);
         Some(result)
     }
 
@@ -291,6 +300,8 @@ impl Engine {
             config: &self.config,
             room: self.budget.room(),
             left: self.budget.left(),
+            crowded: self.opening > CROWD || self.turns.is_crowded(),
+            turns: &mut self.turns,
             stats: &mut self.stats,
             outbox: &mut self.outbox,
         };

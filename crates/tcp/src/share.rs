@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::clock::Time;
 
 /// What every flow may use, in octets: the largest packets are no larger.
-const START: u32 = 64 * 1024;
+pub(crate) const START: u32 = 64 * 1024;
 /// The shortest round: below it the device and the scheduler decide how much is taken at once.
 const MIN_ROUND: Duration = Duration::from_millis(10);
 /// After so many rounds nothing is left of what was taken in one.

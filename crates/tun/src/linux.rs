@@ -57,6 +57,10 @@ impl TunConfig {
     }
 }
 
+/// How many packets wait in the interface at the most: what a kernel makes of the first windows of some
+/// hundred flows, or of the first words of thousands.
+const QUEUE: u32 = 16_384;
+
 /// Linux TUN interfaces.
 #[derive(Debug)]
 pub struct LinuxTun;
@@ -67,7 +71,9 @@ impl LinuxTun {
     ///
     /// Needs `CAP_NET_ADMIN` in the network namespace: `PermissionDenied` otherwise.
     pub fn create(config: TunConfig) -> io::Result<TunPort> {
-        let mut builder = DeviceBuilder::new().mtu(config.mtu).offload(config.offload);
+        // The queue's length before a packet can be there: the kernel drops what it meets then.
+        let mut builder = DeviceBuilder::new().tx_queue_len(QUEUE);
+        builder = builder.mtu(config.mtu).offload(config.offload);
         if let Some(name) = config.name {
             builder = builder.name(name);
         }

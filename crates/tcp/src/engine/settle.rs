@@ -41,6 +41,18 @@ impl Engine {
         }
     }
 
+    /// Lets flows promise more whose turn it is.
+    pub(super) fn give_turns(&mut self, now: Time) {
+        while let Some(id) = self.turns.next(now) {
+            let Some(slot) = self.table.resolve(id) else { continue };
+            let (table, mut cx) = self.split(now);
+            if let Some(flow) = table.get_mut(slot) {
+                flow.begin_turn(&mut cx);
+            }
+            self.settle(now, slot);
+        }
+    }
+
     fn keep_accounts(&mut self, slot: u32) {
         let Some(flow) = self.table.get_mut(slot) else { return };
         let (held, opening) = (flow.pinned(), flow.is_opening());

@@ -31,6 +31,7 @@ use state::{State, Step};
 
 use crate::clock::Time;
 use crate::context::Context;
+use crate::turn::Turn;
 use crate::{CloseCause, Event, FlowId, FlowInfo, reply};
 
 /// A flow that is being opened, open, or closing.
@@ -107,6 +108,7 @@ pub(crate) struct Ledger {
     pub(crate) waits_for_room: bool,
     /// In the queue of acknowledgements that wait.
     pub(crate) ack_queued: bool,
+    pub(crate) turn: Turn,
     /// Its deadline in the timer queue; its own may be later.
     pub(crate) armed: Option<Time>,
 }
@@ -151,10 +153,10 @@ impl Flow {
         self.ended.or(drained.then_some(CloseCause::Clean))
     }
 
-    pub(crate) fn read(&mut self, cx: &Context<'_>, max: usize) -> Option<Bytes> {
+    pub(crate) fn read(&mut self, cx: &mut Context<'_>, max: usize) -> Option<Bytes> {
         let terms = self.terms(cx);
         let data = self.receiver.read(max, &terms)?;
-        self.ledger.starved |= self.receiver.is_starved(&terms);
+        self.note_want(cx, &terms);
         self.ledger.wants_transmit |= self.receiver.owes_ack();
         Some(data)
     }
@@ -260,6 +262,13 @@ impl Flow {
         self.announce_credit(cx);
     }
 
+    /// It has waited for its turn.
+    pub(crate) fn begin_turn(&mut self, cx: &mut Context<'_>) {
+        cx.turns.begin(cx.now, self.id, &mut self.ledger.turn);
+        self.receiver.owe_ack();
+        self.ledger.wants_transmit = true;
+    }
+
     pub(crate) fn info(&self) -> FlowInfo {
         FlowInfo {
             id: self.id,
@@ -295,7 +304,18 @@ impl Flow {
 
     fn terms(&self, cx: &Context<'_>) -> Terms {
         let (mss, round_trip) = (self.sender.mss(), self.sender.round_trip());
-        Terms { now: cx.now, room: cx.room, mss, round_trip }
+        let may_grow = self.receiver.is_small() || cx.turns.allow(self.id, self.ledger.turn);
+        let most = if may_grow { u32::MAX } else { 0 };
+        Terms { now: cx.now, room: cx.room, most, mss, round_trip }
+    }
+
+    /// Notes what keeps the window from growing.
+    fn note_want(&mut self, cx: &mut Context<'_>, terms: &Terms) {
+        self.ledger.starved |= self.receiver.is_starved(terms);
+        let is_used_up = terms.most == 0 && self.receiver.promised() < terms.mss;
+        if is_used_up && self.receiver.has_room(terms) {
+            cx.turns.wait(self.id, &mut self.ledger.turn);
+        }
     }
 
     /// Whether the far side may still write and finish.

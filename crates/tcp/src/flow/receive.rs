@@ -7,7 +7,7 @@ use crate::assembler::Assembler;
 use crate::chunks::Chunks;
 use crate::clock::Time;
 use crate::segment::Segment;
-use crate::share::Share;
+use crate::share::{self, Share};
 
 /// Units of the window scale kept back, so that rounding need not take back what was offered.
 /// Segments of 1,460 bytes misfit every unit; this is enough for 256 KiB of them.
@@ -27,6 +27,8 @@ pub(crate) struct Terms {
     pub(crate) now: Time,
     /// How many more octets the budget lets a flow promise.
     pub(crate) room: usize,
+    /// The largest window to offer; more that was promised stands.
+    pub(crate) most: u32,
     pub(crate) mss: u32,
     /// To the app and back.
     pub(crate) round_trip: Duration,
@@ -218,7 +220,7 @@ impl Receiver {
     /// does by less than one unit (RFC 7323 §2.4), and what was promised is still taken.
     pub(crate) fn offer(&mut self, terms: &Terms, scaled: bool) -> u16 {
         let shift = if scaled { self.shift } else { 0 };
-        let promised = u32::try_from(self.edge.offset_from(self.next)).unwrap_or(0);
+        let promised = self.promised();
         let rounded = |window: u32| (window >> shift) << shift;
         let (space, mss) = (self.space(terms), terms.mss);
         // RFC 9293 §3.8.6.2.2: where little room is left its edge does not move by small steps.
@@ -286,20 +288,35 @@ impl Receiver {
         }
     }
 
-    /// Whether the budget, not the app's own unread bytes, keeps the window shut.
-    pub(crate) fn is_starved(&self, terms: &Terms) -> bool {
-        let own = self.size(terms).saturating_sub(octets(self.unread.len()));
-        self.fin.is_none() && own >= terms.mss && octets(terms.room) < terms.mss
+    /// How many octets the app may still send.
+    pub(crate) fn promised(&self) -> u32 {
+        u32::try_from(self.edge.offset_from(self.next)).unwrap_or(0)
     }
 
-    /// The window that could be offered now: what is free of the flow's share, and what the budget
-    /// allows.
+    /// Whether the window is never larger than that of a new flow.
+    pub(crate) fn is_small(&self) -> bool {
+        self.capacity <= share::START
+    }
+
+    /// Whether the app's own unread bytes leave room for more.
+    pub(crate) fn has_room(&self, terms: &Terms) -> bool {
+        let own = self.size(terms).saturating_sub(octets(self.unread.len()));
+        self.fin.is_none() && own >= terms.mss
+    }
+
+    /// Whether the budget, not the app's own unread bytes, keeps the window shut.
+    pub(crate) fn is_starved(&self, terms: &Terms) -> bool {
+        self.has_room(terms) && octets(terms.room) < terms.mss
+    }
+
+    /// The window that could be offered now: what is free of the flow's share, and what turn
+    /// and budget allow.
     fn space(&self, terms: &Terms) -> u32 {
         let slack = if self.shift == 0 { 0 } else { SLACK_UNITS << self.shift };
         let most = self.size(terms).min(self.capacity.saturating_sub(slack));
         let own = most.saturating_sub(octets(self.unread.len()));
         let shown = u32::from(u16::MAX) << self.shift;
-        own.min(shown).min(octets(terms.room.saturating_add(self.behind_gap())))
+        own.min(terms.most).min(shown).min(octets(terms.room.saturating_add(self.behind_gap())))
     }
 
     /// The largest window that is of use.

@@ -5,6 +5,7 @@ use pseudotcp_packet::{Body, Ecn, Packet, SeqNumber, TcpFlags, TcpOptions, Times
 
 use super::Flow;
 use super::opening::offered_mss;
+use super::receive::Terms;
 use super::send::Planned;
 use super::state::{State, Step};
 use crate::context::Context;
@@ -49,7 +50,7 @@ impl Flow {
             ..self.options(cx)
         };
         // RFC 7323 §2.2: the window of a SYN is never scaled.
-        let window = self.receiver.offer(&self.terms(cx), false);
+        let window = self.receiver.offer(&self.first_terms(cx), false);
         let seq = self.sender.una();
         self.sender.syn_sent(cx.now);
         self.receiver.ack_sent();
@@ -113,10 +114,23 @@ impl Flow {
         Some(self.build(cx, &Header { seq, flags, window, options }, body, size, ecn))
     }
 
-    fn offer(&mut self, cx: &Context<'_>) -> u16 {
+    fn offer(&mut self, cx: &mut Context<'_>) -> u16 {
         let terms = self.terms(cx);
-        self.ledger.starved |= self.receiver.is_starved(&terms);
-        self.receiver.offer(&terms, true)
+        self.note_want(cx, &terms);
+        let promised = self.receiver.promised();
+        let window = self.receiver.offer(&terms, true);
+        let grown = self.receiver.promised().saturating_sub(promised);
+        if grown > 0 && !self.receiver.is_small() {
+            cx.turns.grown(cx.now, self.id, &mut self.ledger.turn, promised, grown);
+        }
+        window
+    }
+
+    /// Two segments where many begin at once: the paces of apps follow the round trips that they
+    /// measure first, and those are short where little is under way.
+    fn first_terms(&self, cx: &Context<'_>) -> Terms {
+        let most = if cx.crowded { 2 * self.sender.mss() } else { u32::MAX };
+        Terms { most, ..self.terms(cx) }
     }
 
     /// Payload octets of the largest packet: one MSS, or as many as the device cuts.

@@ -21,10 +21,6 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// The longest time between two looks, which come at twice the time of the one before.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// How many packets wait in the TUN at the most: what a kernel makes of the first windows of some hundred
-/// flows, or of the first words of thousands.
-const QUEUE: u32 = 16_384;
-
 /// To how many addresses of the proxy ways are pinned at the most.
 const MOST_ADDRESSES: usize = 256;
 
@@ -87,10 +83,6 @@ impl HostSetup {
 
     /// Sets what is wanted. What was set before an error still has to be taken back.
     pub(crate) async fn apply(&mut self, wanted: Wanted) -> Result<()> {
-        // Before a packet can be there: whenever it is set, the kernel drops what it meets.
-        if let Err(error) = self.netlink.set_queue(wanted.tun, QUEUE).await {
-            debug!(%error, "cannot set the length of the TUN's queue");
-        }
         for step in steps(&wanted) {
             match self.netlink.set(&step).await {
                 Ok(()) => self.journal.add(Entry::Step(step)),

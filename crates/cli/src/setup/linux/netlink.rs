@@ -7,7 +7,6 @@ use futures::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
-use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteScope, RouteType,
 };
@@ -41,13 +40,6 @@ impl Netlink {
     /// Brings a link up.
     pub(crate) async fn set_up(&self, link: u32) -> io::Result<()> {
         let message = LinkUnspec::new_with_index(link).up().build();
-        self.0.link().change(message).execute().await.map_err(error)
-    }
-
-    /// Sets how many packets wait in a link at the most.
-    pub(crate) async fn set_queue(&self, link: u32, packets: u32) -> io::Result<()> {
-        let length = LinkAttribute::TxQueueLen(packets);
-        let message = LinkUnspec::new_with_index(link).append_extra_attribute(length).build();
         self.0.link().change(message).execute().await.map_err(error)
     }
 
