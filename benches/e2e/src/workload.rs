@@ -27,6 +27,8 @@ pub(crate) struct Workload {
 const FAR: Distance = Distance { delay: 25, loss: 0, rate: 0 };
 /// How often memory is looked at while a load runs.
 const GLANCE: Duration = Duration::from_millis(20);
+/// After so long the kernel has finished the addresses of the links that were made for this.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// What shows the cost of a hop.
 const HOPS_MATTER: [&str; 4] =
@@ -131,7 +133,7 @@ impl Workload {
             crowd("udp", 1_000 / scale),
             crowd("udp", 10_000 / scale),
             at_once(2, if quick { 450 } else { 9_000 }),
-            Self::new("idle", Kind::Idle(Duration::from_secs(20 / scale as u64))),
+            Self::new("no flows", Kind::Idle(Duration::from_secs(20 / scale as u64))),
         ]
     }
 
@@ -211,6 +213,7 @@ impl Workload {
             }
             Kind::Idle(time) => {
                 let process = running.client()?;
+                pause(SETTLED);
                 let before = usage::sleeps(process)?;
                 pause(*time);
                 let woken = usage::sleeps(process)? - before;

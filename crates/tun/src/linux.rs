@@ -1,5 +1,5 @@
-use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::{fs, io};
 
 use ipnet::IpNet;
 use tun_rs::DeviceBuilder;
@@ -71,18 +71,25 @@ impl LinuxTun {
     ///
     /// Needs `CAP_NET_ADMIN` in the network namespace: `PermissionDenied` otherwise.
     pub fn create(config: TunConfig) -> io::Result<TunPort> {
-        // The queue's length before a packet can be there: the kernel drops what it meets then.
-        let mut builder = DeviceBuilder::new().tx_queue_len(QUEUE);
-        builder = builder.mtu(config.mtu).offload(config.offload);
+        let mut builder = DeviceBuilder::new().mtu(config.mtu).offload(config.offload);
         if let Some(name) = config.name {
             builder = builder.name(name);
         }
-        let device = builder.build_sync()?;
-        address::add(device.if_index()?, &config.addresses)?;
+        // Before a packet can be there: the kernel drops what it meets when the queue's length changes.
+        let device = builder.tx_queue_len(QUEUE).inherit_enable_state().build_sync()?;
         let name = device.name()?;
+        keep_quiet(&name);
+        device.enabled(true)?;
+        address::add(device.if_index()?, &config.addresses)?;
         let offload = device.tcp_gso().then(|| Offload { udp: device.udp_gso() });
         // SAFETY: the device hands over a descriptor that it owned alone and no longer closes.
         let fd = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
         TunPort::new(fd, offload, Some(name), u32::from(config.mtu))
     }
+}
+
+/// Has the kernel look for no routers there (RFC 4861 §6.3.7): none would answer, and each question wakes
+/// the reader. Where this cannot be set, as in containers, it does.
+fn keep_quiet(name: &str) {
+    let _ignored = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/router_solicitations"), "0");
 }

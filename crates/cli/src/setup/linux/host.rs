@@ -1,25 +1,21 @@
 use std::convert::Infallible;
 use std::fmt;
+use std::future::pending;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::dns::{self, HostDns};
+use super::dns::{self, HostDns, Looks};
 use super::journal::{Entry, Journal};
 use super::plan::{Step, Via, Wanted, pins, steps, way_beside};
 use super::{Netlink, Pinning, Watch, Way};
 
-/// When it is first looked whether the machine's DNS still leads to us; other programs that manage it
-/// have had their turn by then.
-const FIRST_LOOK: Duration = Duration::from_secs(3);
-
-/// The longest time between two looks, which come at twice the time of the one before.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// When the kernel's routes are asked for again, where that has failed.
+const PAUSE: Duration = Duration::from_mins(1);
 
 /// To how many addresses of the proxy ways are pinned at the most.
 const MOST_ADDRESSES: usize = 256;
@@ -119,14 +115,10 @@ impl HostSetup {
         moved: impl Fn(),
     ) -> Infallible {
         let mut requests = pinning.requests();
-        let mut pause = FIRST_LOOK;
-        let mut look = pin!(sleep(pause));
+        let mut looks = Looks::begin();
         loop {
             tokio::select! {
-                () = &mut look => {
-                    pause = self.renew_dns(pause).await;
-                    look.set(sleep(pause));
-                }
+                () = doubt(self.dns.as_mut(), looks) => self.renew_dns(&mut looks).await,
                 Some((address, done)) = requests.recv() => {
                     self.lead_past(address).await;
                     let _or_nobody_waits = done.send(());
@@ -136,7 +128,7 @@ impl HostSetup {
                     Ok(false) => {}
                     Err(error) => {
                         warn!(%error, "cannot follow the kernel's routes");
-                        sleep(LONGEST_PAUSE).await;
+                        sleep(PAUSE).await;
                     }
                 }
             }
@@ -155,18 +147,20 @@ impl HostSetup {
         }
     }
 
-    /// Looks at the machine's DNS; returns the pause until the next look.
-    async fn renew_dns(&mut self, pause: Duration) -> Duration {
-        let Some(dns) = &self.dns else { return LONGEST_PAUSE };
+    /// Sees to it that the machine's DNS leads to us.
+    async fn renew_dns(&mut self, looks: &mut Looks) {
+        let Some(dns) = &self.dns else { return };
         match dns.renew(&mut self.journal).await {
-            Ok(false) => {}
+            Ok(false) => looks.found_in_place(),
             Ok(true) => {
                 warn!("somebody changed this machine's DNS; it was set again");
-                return FIRST_LOOK;
+                looks.found_changed();
             }
-            Err(error) => warn!("this machine's DNS cannot be set again: {error:#}"),
+            Err(error) => {
+                warn!("this machine's DNS cannot be set again: {error:#}");
+                looks.found_in_place();
+            }
         }
-        (pause * 2).min(LONGEST_PAUSE)
     }
 
     /// Pins the ways to the proxy anew, after routes have changed: the kernel forgets a route with its
@@ -240,6 +234,14 @@ impl HostSetup {
             Entry::Step(step) => Ok(self.netlink.unset(step).await?),
             Entry::Dns(former) => dns::restore(former),
         }
+    }
+}
+
+/// Waits until the machine's DNS is to be looked at; without end where it does not lead to us.
+async fn doubt(dns: Option<&mut HostDns>, looks: Looks) {
+    match dns {
+        Some(dns) => dns.doubt(looks).await,
+        None => pending().await,
     }
 }
 

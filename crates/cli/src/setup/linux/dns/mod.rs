@@ -1,18 +1,24 @@
 //! The machine's DNS: its list of servers, in whichever of two places it is kept.
 
+mod changes;
+mod looks;
 mod resolv_conf;
 mod resolved;
 
 use std::fs;
+use std::future::pending;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
+pub(crate) use self::looks::Looks;
 pub(crate) use self::resolv_conf::Former;
 
+use self::changes::Changes;
 use self::resolv_conf::ResolvConf;
 use self::resolved::Resolved;
 use super::journal::{Entry, Journal};
@@ -26,6 +32,8 @@ pub(crate) struct HostDns {
     resolved: Option<Resolved>,
     /// None where all that read the file ask systemd-resolved, or where it is not ours to change.
     file: Option<ResolvConf>,
+    /// None where the kernel does not tell of changes to the file.
+    changes: Option<Changes>,
 }
 
 impl HostDns {
@@ -39,9 +47,30 @@ impl HostDns {
         let file = ResolvConf::of_the_system();
         let leads_to_resolved = resolved.is_some() && file.names_the_stub();
         let file = if leads_to_resolved { None } else { own(file) };
-        let dns = Self { servers, resolved, file };
+        let changes = file.as_ref().and_then(|file| watch(file.path()));
+        let dns = Self { servers, resolved, file, changes };
         dns.apply(journal).await?;
         Ok(dns)
+    }
+
+    /// Waits until it is time for a look: when the file has changed, and from time to time where nobody
+    /// tells of changes.
+    pub(crate) async fn doubt(&mut self, looks: Looks) {
+        sleep_until(looks.not_before).await;
+        let untold = self.resolved.is_some() || self.file.is_some() && self.changes.is_none();
+        let changed = async {
+            match &mut self.changes {
+                Some(changes) => changes.changed().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            changed = changed => if let Err(error) = changed {
+                warn!(%error, "cannot watch the list of DNS servers");
+                self.changes = None;
+            },
+            () = sleep_until(looks.at), if untold => {}
+        }
     }
 
     /// Puts everything back as [`set`](Self::set) made it, where somebody has changed it; says
@@ -77,6 +106,15 @@ impl HostDns {
         }
         self.file.as_ref().is_none_or(|file| file.has(&self.servers))
     }
+}
+
+/// What tells of changes to a file.
+fn watch(path: &Path) -> Option<Changes> {
+    let changes = Changes::of(path);
+    if let Err(error) = &changes {
+        debug!(%error, "no inotify; the file is looked at from time to time");
+    }
+    changes.ok()
 }
 
 /// Puts the list of servers back that was there before us.
