@@ -20,6 +20,9 @@ const TUNNELS: &str = "20000";
 /// For `up` and its proxy: what keeps its speed where packets are lost.
 const BBR: &[&str] = &["--congestion-control", "bbr"];
 
+/// For `up`: what saves the time that it takes to wake.
+const BUSY: &[&str] = &["--busy-poll", "200"];
+
 /// The programs of a run.
 pub(crate) struct Programs {
     /// `pseudotcp`.
@@ -113,6 +116,7 @@ impl Subject {
             Self::Direct,
             Self::Plain(Proxy::Ours),
             Self::Ours(Proxy::Ours, "ours", &[]),
+            Self::Ours(Proxy::Ours, "ours, busy poll", BUSY),
             Self::Ours(Proxy::Ours, "ours, no offload", &["--no-offload"]),
             Self::Ours(Proxy::Ours, "ours, MTU 9000", &["--no-offload", "--mtu", "9000"]),
             Self::TwoHops,
@@ -136,6 +140,11 @@ impl Subject {
     /// Whether this shows its worth only where the proxy is far away.
     pub(crate) fn is_for_far_proxies(&self) -> bool {
         matches!(self, Self::Ours(_, _, BBR))
+    }
+
+    /// Whether this shows its worth only where each message waits for the one before.
+    pub(crate) fn is_for_round_trips(&self) -> bool {
+        matches!(self, Self::Ours(_, _, BUSY))
     }
 
     /// How the report calls it.

@@ -34,6 +34,9 @@ const SETTLED: Duration = Duration::from_secs(3);
 const HOPS_MATTER: [&str; 4] =
     ["bulk down × 1", "bulk up × 1", "connect-request-close × 1", "ping"];
 
+/// Loads in which each message waits for the one before.
+const MESSAGES: [&str; 4] = ["churn", "get", "ping", "udp-ping"];
+
 enum Kind {
     /// The load program with these arguments; a figure may be put in relation to the client's CPU time.
     Load { arguments: String, per: Option<Per> },
@@ -168,6 +171,9 @@ impl Workload {
     pub(crate) fn suits(&self, subject: &Subject) -> bool {
         match (&self.kind, subject) {
             (_, subject) if subject.is_for_far_proxies() => self.distance.is_some(),
+            (Kind::Load { arguments, .. }, subject) if subject.is_for_round_trips() => {
+                self.distance.is_none() && MESSAGES.iter().any(|kind| arguments.starts_with(kind))
+            }
             (_, Subject::TwoHops | Subject::ThreeHops) => HOPS_MATTER.contains(&&*self.name),
             (Kind::Load { arguments, .. }, Subject::StackMemory) => arguments.starts_with("bulk"),
             (Kind::Load { arguments, .. }, Subject::Plain(_)) => !arguments.starts_with("udp"),

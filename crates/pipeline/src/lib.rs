@@ -21,6 +21,7 @@
     clippy::unwrap_used
 )]
 
+mod busy_poll;
 mod clock;
 pub mod dns;
 mod fragments;

@@ -41,6 +41,7 @@ pub(super) struct DataPath {
     tun: TunCounters,
     client: Proxies,
     dns: Option<dns::Stage>,
+    busy_poll: Duration,
 }
 
 impl DataPath {
@@ -72,6 +73,7 @@ impl DataPath {
             tun: counters,
             client,
             dns,
+            busy_poll: Duration::from_micros(args.busy_poll.into()),
         })
     }
 
@@ -101,7 +103,7 @@ impl DataPath {
     pub(super) async fn run(&mut self, signals: &mut Signals, as_json: bool) -> Result<()> {
         let outcome = loop {
             tokio::select! {
-                ended = splice(&mut self.device, &mut self.stack) => break ended,
+                ended = splice(&mut self.device, &mut self.stack).busy_poll(self.busy_poll) => break ended,
                 wish = signals.next() => match wish {
                     Wish::Stop => break Ok(()),
                     Wish::Show => self.show(as_json),
