@@ -44,8 +44,8 @@
 //!   [`read`](Engine::read) closes the app's window after one buffer.
 //! * Nothing is sent past the app's window; what was sent is kept until it is acknowledged.
 //! * All flows together buffer at most [`Config::budget`]; an idle one takes under 512 bytes.
-//! * Where more than 16 apps send at once, windows above 64 KiB grow in turns; a turn is as many bytes
-//!   as the largest window, or 4 ms in which nothing is sent.
+//! * Where more than 16 apps send at once, windows above 64 KiB grow in turns, each of 256 KiB; it
+//!   ends early where nothing is sent for 4 ms.
 //! * A flow that is over emits nothing, and its last event is [`Event::Closed`].
 //! * No timer is armed when nothing can time out.
 //!

@@ -1,5 +1,6 @@
+use std::fs;
+use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
-use std::{fs, io};
 
 use ipnet::IpNet;
 use tun_rs::DeviceBuilder;
@@ -67,6 +68,7 @@ pub struct LinuxTun;
 
 impl LinuxTun {
     /// Creates an interface, sets its addresses and MTU, brings it up, and opens the port on it.
+    /// Its queue holds 16,384 packets, and the kernel looks for no routers there.
     /// The interface vanishes when the port is dropped, and with it its addresses and routes.
     ///
     /// Needs `CAP_NET_ADMIN` in the network namespace: `PermissionDenied` otherwise.

@@ -102,8 +102,9 @@ impl DataPath {
     /// Moves packets until the operator wants the end; shows the counters then, and when asked.
     pub(super) async fn run(&mut self, signals: &mut Signals, as_json: bool) -> Result<()> {
         let outcome = loop {
+            let splice = splice(&mut self.device, &mut self.stack).busy_poll(self.busy_poll);
             tokio::select! {
-                ended = splice(&mut self.device, &mut self.stack).busy_poll(self.busy_poll) => break ended,
+                ended = splice => break ended,
                 wish = signals.next() => match wish {
                     Wish::Stop => break Ok(()),
                     Wish::Show => self.show(as_json),

@@ -158,7 +158,7 @@ impl HostSetup {
             }
             Err(error) => {
                 warn!("this machine's DNS cannot be set again: {error:#}");
-                looks.found_in_place();
+                looks.found_broken();
             }
         }
     }

@@ -58,6 +58,7 @@ impl HostDns {
     pub(crate) async fn doubt(&mut self, looks: Looks) {
         sleep_until(looks.not_before).await;
         let untold = self.resolved.is_some() || self.file.is_some() && self.changes.is_none();
+        let due = looks.must || untold;
         let changed = async {
             match &mut self.changes {
                 Some(changes) => changes.changed().await,
@@ -69,7 +70,7 @@ impl HostDns {
                 warn!(%error, "cannot watch the list of DNS servers");
                 self.changes = None;
             },
-            () = sleep_until(looks.at), if untold => {}
+            () = sleep_until(looks.at), if due => {}
         }
     }
 
@@ -163,4 +164,37 @@ fn is_shared(path: &Path) -> bool {
     let (ours, theirs) = (file(path), file(&theirs));
     namespace("self").is_ok_and(|own| own != first)
         && matches!((ours, theirs), (Ok(ours), Ok(theirs)) if ours == theirs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    /// After how many seconds a list is looked at of which the kernel tells, and nothing happens.
+    async fn looked_at_after(looks: Looks) -> Option<u64> {
+        let folder = std::env::temp_dir();
+        let file = ResolvConf::at(folder.join(format!("pseudotcp-looks-{}", std::process::id())));
+        let changes = watch(file.path());
+        assert!(changes.is_some(), "inotify");
+        let mut dns = HostDns { servers: Vec::new(), resolved: None, file: Some(file), changes };
+        let began = Instant::now();
+        let doubted = timeout(Duration::from_hours(1), dns.doubt(looks)).await;
+        doubted.ok().map(|()| began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_set_is_tried_again_though_nobody_tells() {
+        let mut looks = Looks::begin();
+        assert_eq!(looked_at_after(looks).await, None);
+        looks.found_broken();
+        assert_eq!(looked_at_after(looks).await, Some(6));
+        looks.found_broken();
+        assert_eq!(looked_at_after(looks).await, Some(12));
+        looks.found_in_place();
+        assert_eq!(looked_at_after(looks).await, None);
+    }
 }
