@@ -8,7 +8,7 @@ use crate::load::{Figures, now};
 use crate::process::Process;
 use crate::subject::Running;
 use crate::usage;
-use crate::workload::pause;
+use crate::workload::{SETTLED, pause};
 
 /// How long a crowd may take to open, and to have its answers.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -20,6 +20,7 @@ pub(crate) fn idle(
     start: impl Fn() -> Result<Process>,
 ) -> Result<Figures> {
     let process = running.client()?;
+    pause(SETTLED);
     let mut figures = Figures::from([
         ("idle MB".into(), usage::anonymous_megabytes(process)?),
         ("idle RSS MB".into(), usage::resident_megabytes(process)?),

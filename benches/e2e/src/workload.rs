@@ -28,7 +28,7 @@ const FAR: Distance = Distance { delay: 25, loss: 0, rate: 0 };
 /// How often memory is looked at while a load runs.
 const GLANCE: Duration = Duration::from_millis(20);
 /// After so long the kernel has finished the addresses of the links that were made for this.
-const SETTLED: Duration = Duration::from_secs(3);
+pub(crate) const SETTLED: Duration = Duration::from_secs(3);
 
 /// What shows the cost of a hop.
 const HOPS_MATTER: [&str; 4] =

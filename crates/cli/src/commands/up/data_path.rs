@@ -77,12 +77,13 @@ impl DataPath {
         })
     }
 
-    /// Keeps memory while there is traffic, and gives it back to the system after flows have ended; never
-    /// ends.
+    /// Gives back to the system what only the start took; keeps memory while there is traffic, and gives
+    /// it back after flows have ended. Never ends.
     pub(super) fn manage_memory(&self) -> impl Future<Output = Infallible> + use<> {
         let mut crowd = self.stack.port().port().crowd();
         async move {
             pseudotcp_tun::keep_memory(KEPT);
+            pseudotcp_tun::give_back_memory();
             let (mut flows, mut left) = (0, 0);
             while left > 0 || crowd.changed().await.is_ok() {
                 let before = std::mem::replace(&mut flows, *crowd.borrow_and_update());
