@@ -20,8 +20,8 @@ const TUNNELS: &str = "20000";
 /// For `up` and its proxy: what keeps its speed where packets are lost.
 const BBR: &[&str] = &["--congestion-control", "bbr"];
 
-/// For `up`: what saves the time that it takes to wake.
-const BUSY: &[&str] = &["--busy-poll", "200"];
+/// For `up`: sleep at once, whatever time it takes to wake.
+const ASLEEP: &[&str] = &["--busy-poll", "0"];
 
 /// The programs of a run.
 pub(crate) struct Programs {
@@ -116,7 +116,7 @@ impl Subject {
             Self::Direct,
             Self::Plain(Proxy::Ours),
             Self::Ours(Proxy::Ours, "ours", &[]),
-            Self::Ours(Proxy::Ours, "ours, busy poll", BUSY),
+            Self::Ours(Proxy::Ours, "ours, no busy poll", ASLEEP),
             Self::Ours(Proxy::Ours, "ours, no offload", &["--no-offload"]),
             Self::Ours(Proxy::Ours, "ours, MTU 9000", &["--no-offload", "--mtu", "9000"]),
             Self::TwoHops,
@@ -144,7 +144,7 @@ impl Subject {
 
     /// Whether this shows its worth only where each message waits for the one before.
     pub(crate) fn is_for_round_trips(&self) -> bool {
-        matches!(self, Self::Ours(_, _, BUSY))
+        matches!(self, Self::Ours(_, _, ASLEEP))
     }
 
     /// How the report calls it.

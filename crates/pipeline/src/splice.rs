@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 
-use crate::PacketPort;
 use crate::busy_poll::BusyPoll;
+use crate::{Direction, PacketPort};
 
 /// The most packets of one batch.
 const BATCH_PACKETS: usize = 64;
@@ -40,28 +40,43 @@ pub struct Splice<A, B> {
 }
 
 impl<A: PacketPort, B: PacketPort> Splice<A, B> {
-    /// After packets have moved, looks for more for so long before the task sleeps (by default not at
-    /// all). What comes meanwhile is found within a microsecond or two, where a thread that sleeps is
-    /// woken after tens of them; it costs as much processor time after every burst, and up to a whole
-    /// core under steady traffic. Other tasks of the thread get their turns.
+    /// Before the task sleeps, looks for more for so long (by default not at all), while both sides
+    /// answer each other in shorter pauses. What comes meanwhile is found within a microsecond or two,
+    /// where a thread that sleeps is woken after tens of them. What only streams one way, or with longer
+    /// pauses, is not looked for; other tasks and threads that want the core have it first.
     pub fn busy_poll(self, limit: Duration) -> Self {
         Self { busy: BusyPoll::new(limit), ..self }
     }
 }
 
 /// What was moved in one direction.
+#[derive(Default)]
 struct Moved {
     bytes: usize,
+    /// Those that are no headers.
+    payload: usize,
     batch: Batch,
 }
 
+impl Moved {
+    fn tell(&self, busy: &mut BusyPoll, way: Direction) {
+        if self.bytes > 0 {
+            busy.moved();
+        }
+        if self.payload > 0 {
+            busy.spoke(way);
+        }
+    }
+}
+
 /// What one batch in one direction came to.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 enum Batch {
+    /// The batch is full; there may be more.
+    #[default]
+    Full,
     /// The source or the sink would block.
     Dry,
-    /// The batch is full; there may be more.
-    Full,
     /// The source has ended.
     Ended,
 }
@@ -74,13 +89,13 @@ impl<A: PacketPort, B: PacketPort> Future for Splice<A, B> {
         for _ in 0..BATCHES_PER_POLL {
             let there = move_batch(a, b, cx)?;
             let back = move_batch(b, a, cx)?;
-            if there.bytes + back.bytes > 0 {
-                busy.moved();
+            for (moved, way) in [(&there, Direction::Out), (&back, Direction::In)] {
+                moved.tell(busy, way);
             }
             match (there.batch, back.batch) {
                 (Batch::Ended, _) | (_, Batch::Ended) => return Poll::Ready(Ok(())),
                 (Batch::Dry, Batch::Dry) => {
-                    busy.look_again(cx);
+                    busy.dry(cx);
                     return Poll::Pending;
                 }
                 _ => {}
@@ -109,32 +124,32 @@ fn fill_batch<S: PacketPort, D: PacketPort>(
     sink: &mut D,
     cx: &mut Context<'_>,
 ) -> io::Result<Moved> {
-    let mut bytes = 0;
+    let mut moved = Moved::default();
     for _ in 0..BATCH_PACKETS {
-        match poll_move_one(source, sink, cx) {
-            Poll::Ready(Some(Ok(moved))) => bytes += moved,
+        match poll_move_one(source, sink, &mut moved, cx) {
+            Poll::Ready(Some(Ok(()))) => {}
             Poll::Ready(Some(Err(error))) => return Err(error),
-            Poll::Ready(None) => return Ok(Moved { bytes, batch: Batch::Ended }),
-            Poll::Pending => return Ok(Moved { bytes, batch: Batch::Dry }),
+            Poll::Ready(None) => return Ok(Moved { batch: Batch::Ended, ..moved }),
+            Poll::Pending => return Ok(Moved { batch: Batch::Dry, ..moved }),
         }
-        if bytes >= BATCH_BYTES {
+        if moved.bytes >= BATCH_BYTES {
             break;
         }
     }
-    Ok(Moved { bytes, batch: Batch::Full })
+    Ok(moved)
 }
 
-/// Moves one packet; Ready with its length in bytes.
 fn poll_move_one<S: PacketPort, D: PacketPort>(
     source: &mut S,
     sink: &mut D,
+    moved: &mut Moved,
     cx: &mut Context<'_>,
-) -> Poll<Option<io::Result<usize>>> {
+) -> Poll<Option<io::Result<()>>> {
     ready!(sink.poll_ready_unpin(cx))?;
     let Some(packet) = ready!(source.poll_next_unpin(cx)).transpose()? else {
         return Poll::Ready(None);
     };
-    let len = packet.total_len();
-    sink.start_send_unpin(packet)?;
-    Poll::Ready(Some(Ok(len)))
+    moved.bytes += packet.total_len();
+    moved.payload += packet.payload_len();
+    Poll::Ready(Some(sink.start_send_unpin(packet)))
 }

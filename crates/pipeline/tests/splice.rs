@@ -3,18 +3,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::task::noop_waker_ref;
 use futures::{FutureExt, Sink, Stream};
 use pseudotcp_packet::{Packet, build};
 use pseudotcp_pipeline::{Direction, Tap, splice};
-use tokio::task::yield_now;
-use tokio::time::advance;
 
 /// A port that notes what is done with it.
 #[derive(Default)]
@@ -133,35 +128,4 @@ fn a_tap_sees_both_directions_and_changes_nothing() {
     drop(splicing);
     assert_eq!(seen, [(Direction::Out, 128), (Direction::Out, 128), (Direction::In, 78)]);
     assert_eq!(stack.batches, [2]);
-}
-
-/// How often a task was woken.
-#[derive(Default)]
-struct Woken(AtomicUsize);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// How often a task is polled again in the 200 µs after it has moved a packet; each look takes 30.
-async fn looks(limit: Duration) -> usize {
-    let (mut device, mut stack) = (source(1, 100), Probe::default());
-    let mut splicing = splice(&mut device, &mut stack).busy_poll(limit);
-    let woken = Arc::new(Woken::default());
-    let waker = Arc::clone(&woken).into();
-    for _ in 0..7 {
-        assert!(splicing.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
-        yield_now().await;
-        advance(Duration::from_micros(30)).await;
-    }
-    woken.0.load(Ordering::Relaxed)
-}
-
-#[tokio::test(start_paused = true)]
-async fn busy_polling_ends_when_nothing_has_moved_for_so_long() {
-    assert_eq!(looks(Duration::ZERO).await, 0);
-    assert_eq!(looks(Duration::from_micros(100)).await, 4);
-    assert_eq!(looks(Duration::from_secs(1)).await, 7);
 }

@@ -55,10 +55,11 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) congestion_control: Option<CongestionControl>,
 
-    /// After each packet, look for more for so many microseconds before sleeping. Answers come as much
-    /// sooner as a sleeping program takes to wake, which is 50 and more in virtual machines; 200 covers
-    /// the round trip to a near proxy. It costs processor time, at most a whole core.
-    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0,
+    /// Look for more before sleeping, for so many microseconds at most, while an app and its target
+    /// answer each other faster than that. Answers come as much sooner as a sleeping program takes to
+    /// wake, which is 50 and more in virtual machines; 200 covers the round trip to a near proxy. 0
+    /// sleeps at once.
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 200,
         value_parser = value_parser!(u16).range(..=10_000))]
     pub(crate) busy_poll: u16,
 
