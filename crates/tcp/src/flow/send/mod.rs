@@ -352,12 +352,20 @@ impl Sender {
     /// the largest window seen; nothing smaller before the override timeout.
     fn worthwhile(&self, unsent: u32, usable: u32, max_payload: u32) -> u32 {
         let len = unsent.min(usable).min(max_payload);
-        let whole = len == unsent || len >= self.mss() || len >= self.max_window / 2;
+        let least = self.least(max_payload);
+        let whole = len == unsent || len >= least || len >= self.max_window / 2;
         match () {
             () if !whole && self.due != Due::SmallSegment => 0,
             () if len < unsent && len > self.mss() => len - len % self.mss(),
             () => len,
         }
+    }
+
+    /// What is worth sending although more waits: a segment; where the device cuts super-segments a third
+    /// of what may be in flight, as acknowledgements are on their way that allow more.
+    fn least(&self, max_payload: u32) -> u32 {
+        let third = if self.due == Due::Nothing { self.in_flight() / 2 } else { 0 };
+        third.min(max_payload).max(self.mss())
     }
 
     fn recovery(&mut self) -> &mut Recovery {
