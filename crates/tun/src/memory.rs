@@ -36,15 +36,11 @@ pub fn give_back_memory() {
 
 #[cfg(target_os = "linux")]
 fn give_back_code() {
-    let Ok(program) = fs::read_link("/proc/self/exe") else { return };
-    let (Some(program), Ok(mappings)) = (program.to_str(), fs::read_to_string("/proc/self/smaps"))
-    else {
-        return;
-    };
-    for code in unchanged_code(program, &mappings) {
-        // SAFETY: what belongs to the program itself stays where it is as long as the program runs. It is a
-        // private mapping that cannot be written, and no page differs from the file: what is read or run
-        // there afterwards is what was there before.
+    let Ok(mappings) = fs::read_to_string("/proc/self/smaps") else { return };
+    for code in unchanged_code(places_in_program(), &mappings) {
+        // SAFETY: the program lies there as long as it runs. The mapping is a private one that cannot be
+        // written, and no page differs from the file: what is read or run there afterwards is what was
+        // there before.
         unsafe {
             let start = ptr::with_exposed_provenance_mut(code.start);
             libc::madvise(start, code.len(), libc::MADV_DONTNEED);
@@ -52,10 +48,20 @@ fn give_back_code() {
     }
 }
 
-/// Where the code and the constants of `program` lie, if nothing has changed them (the loader does change
-/// some constants): from all mappings, in the form of proc(5)'s smaps.
+/// An address among the program's headers and constants, and one in its code.
 #[cfg(target_os = "linux")]
-fn unchanged_code(program: &str, mappings: &str) -> impl Iterator<Item = Range<usize>> {
+fn places_in_program() -> [usize; 2] {
+    [libc::AT_PHDR, libc::AT_ENTRY].map(|place| {
+        // SAFETY: it takes a number and reads what the kernel has told at the start.
+        let address = unsafe { libc::getauxval(place) };
+        usize::try_from(address).unwrap_or(0)
+    })
+}
+
+/// The mappings with these places in them that cannot be written and that nobody has changed (the loader
+/// does change some constants), out of a text in the form of proc(5)'s smaps.
+#[cfg(target_os = "linux")]
+fn unchanged_code(places: [usize; 2], mappings: &str) -> impl Iterator<Item = Range<usize>> {
     let mut found = None;
     mappings.lines().filter_map(move |line| {
         let (word, rest) = line.split_once(' ')?;
@@ -63,9 +69,9 @@ fn unchanged_code(program: &str, mappings: &str) -> impl Iterator<Item = Range<u
             return found.take().filter(|_| rest.trim() == "0 kB");
         }
         if !word.ends_with(':') {
-            let is_ours = rest.strip_suffix(program).is_some_and(|rest| rest.ends_with(' '));
             let is_fixed = rest.starts_with("r-xp ") || rest.starts_with("r--p ");
-            found = addresses(word).filter(|_| is_ours && is_fixed);
+            let holds = |range: &Range<usize>| places.iter().any(|place| range.contains(place));
+            found = addresses(word).filter(holds).filter(|_| is_fixed);
         }
         None
     })
@@ -82,29 +88,31 @@ fn addresses(range: &str) -> Option<Range<usize>> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_the_programs_code_is_given_back_and_only_as_it_is_in_the_file() {
-        let mappings = "\
-2000-3000 r--p 00000000 fe:00 42    /usr/bin/a program
+    const MAPPINGS: &str = "\
+2000-3000 r--p 00000000 fe:00 42    /usr/bin/program
 Anonymous:             0 kB
-3000-8000 r-xp 00002000 fe:00 42    /usr/bin/a program
+3000-8000 r-xp 00002000 fe:00 42    /usr/bin/program
 Rss:                  12 kB
 Anonymous:             0 kB
 VmFlags: rd ex mr mw me
-8000-9000 r--p 00007000 fe:00 42    /usr/bin/a program
+8000-9000 r--p 00007000 fe:00 42    /usr/bin/program
 Anonymous:             4 kB
-9000-a000 rw-p 00008000 fe:00 42    /usr/bin/a program
-Anonymous:             0 kB
-a000-b000 r-xp 00000000 fe:00 43    /usr/lib/library.so
-Anonymous:             0 kB
-c000-d000 r-xp 00000000 00:00 0     [vdso]
-Anonymous:             0 kB
-d000-e000 r-xp 00000000 fe:00 44    /other/usr/bin/a program
-Anonymous:             0 kB
-e000-f000 r-xp 00000000 00:00 0
+9000-a000 rw-p 00008000 fe:00 42    /usr/bin/program
 Anonymous:             0 kB
 ";
-        let code = unchanged_code("/usr/bin/a program", mappings);
-        assert!(code.eq([0x2000..0x3000, 0x3000..0x8000]));
+
+    fn given_back(places: [usize; 2]) -> Vec<Range<usize>> {
+        unchanged_code(places, MAPPINGS).collect()
+    }
+
+    #[test]
+    fn what_the_program_consists_of_is_given_back() {
+        assert_eq!(given_back([0x2040, 0x7fff]), vec![0x2000..0x3000, 0x3000..0x8000]);
+    }
+
+    #[test]
+    fn what_was_changed_or_may_be_or_is_not_the_programs_is_kept() {
+        assert_eq!(given_back([0x8000, 0x9000]), vec![]);
+        assert_eq!(given_back([0, 0xa000]), vec![]);
     }
 }
