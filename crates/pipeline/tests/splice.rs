@@ -1,20 +1,28 @@
-//! The batch rule of [`splice`].
+//! [`splice`]: the rule of batches, and when it looks again before it sleeps.
 
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::task::noop_waker_ref;
 use futures::{FutureExt, Sink, Stream};
 use pseudotcp_packet::{Packet, build};
-use pseudotcp_pipeline::{Direction, Tap, splice};
+use pseudotcp_pipeline::Direction::{self, In, Out};
+use pseudotcp_pipeline::{Tap, splice};
+use tokio::task::yield_now;
+use tokio::time::{Instant, advance};
 
 /// A port that notes what is done with it.
 #[derive(Default)]
 struct Probe {
     packets: VecDeque<Packet>,
+    /// When they come; if not told at once.
+    times: VecDeque<Instant>,
     ends: bool,
     full: bool,
     /// The sizes of the batches that were flushed.
@@ -26,6 +34,10 @@ impl Stream for Probe {
     type Item = io::Result<Packet>;
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.times.front().is_some_and(|at| *at > Instant::now()) {
+            return Poll::Pending;
+        }
+        self.times.pop_front();
         match self.packets.pop_front() {
             Some(packet) => Poll::Ready(Some(Ok(packet))),
             None if self.ends => Poll::Ready(None),
@@ -126,6 +138,73 @@ fn a_tap_sees_both_directions_and_changes_nothing() {
     let polled = splicing.poll_unpin(&mut Context::from_waker(noop_waker_ref()));
     assert!(polled.is_pending());
     drop(splicing);
-    assert_eq!(seen, [(Direction::Out, 128), (Direction::Out, 128), (Direction::In, 78)]);
+    assert_eq!(seen, [(Out, 128), (Out, 128), (In, 78)]);
     assert_eq!(stack.batches, [2]);
+}
+
+/// How long the task may look for more.
+const LIMIT: Duration = Duration::from_micros(200);
+/// Between two looks at the ports.
+const LOOK: Duration = Duration::from_micros(10);
+
+/// How often a task was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Moves packets that go these ways, after `pause` each; how often the task looks again after each. The
+/// last is followed by nothing for a while.
+async fn looks(limit: Duration, pause: Duration, ways: &[Direction]) -> Vec<usize> {
+    let times = (1..).map(|count| Instant::now() + pause * count);
+    let script = |which| {
+        let all = ways.iter().zip(times.clone());
+        let times: VecDeque<_> = all.filter(|(way, _)| **way == which).map(|(_, at)| at).collect();
+        Probe { times: times.clone(), ..source(times.len(), 100) }
+    };
+    let (mut device, mut stack) = (script(Out), script(In));
+    let mut splicing = splice(&mut device, &mut stack).busy_poll(limit);
+    let mut all = Vec::new();
+    for count in 0..=ways.len() {
+        let until = if count < ways.len() { pause } else { LIMIT * 3 };
+        let woken = Arc::new(Woken::default());
+        let waker = Arc::clone(&woken).into();
+        for _ in 0..until.as_micros() / LOOK.as_micros() {
+            assert!(splicing.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+            yield_now().await;
+            advance(LOOK).await;
+        }
+        all.push(woken.0.load(Ordering::Relaxed));
+    }
+    all.split_off(1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_talk_in_short_pauses_are_listened_to_until_they_pause() {
+    let talk = [Out, In, Out, In, Out];
+    assert_eq!(looks(LIMIT, LIMIT / 2, &talk).await, [0, 10, 10, 10, 20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_listened_to_unless_asked() {
+    let talk = [Out, In, Out, In, Out];
+    assert_eq!(looks(Duration::ZERO, LIMIT / 2, &talk).await, [0; 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_pauses_are_long_is_not_listened_to() {
+    assert_eq!(looks(LIMIT, LIMIT * 2, &[Out, In, Out, In, Out]).await, [0; 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_soon_no_talk_until_it_is_answered() {
+    let stream = [&[Out][..], &[In; 30], &[Out]].concat();
+    let looks = looks(LIMIT, LIMIT / 2, &stream).await;
+    assert!(looks[1..16].iter().all(|looks| *looks == 10), "{looks:?}");
+    assert!(looks[17..31].iter().all(|looks| *looks == 0), "{looks:?}");
+    assert_eq!(looks[31], 20);
 }

@@ -18,5 +18,4 @@ fn code_is_given_back_and_still_runs() {
     give_back_memory();
     let after = pages_of_files();
     assert!(after < before, "{before} kB, then {after}");
-    assert!("1.5".parse::<f64>().is_ok_and(|number| number > 1.0));
 }
