@@ -24,6 +24,7 @@
 mod busy_poll;
 mod clock;
 pub mod dns;
+mod exchange;
 mod fragments;
 mod guard;
 mod ipv6_watch;
@@ -37,6 +38,7 @@ mod tap;
 mod timer;
 
 pub use dns::Dns;
+pub use exchange::{Exchange, ExchangeStats, Seat, seats};
 pub use fragments::{Fragments, FragmentsStats};
 pub use guard::{Guard, GuardStats};
 pub use judge::{Judge, KnownName, Names, Owners, Replaced};

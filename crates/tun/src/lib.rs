@@ -11,6 +11,7 @@
 //!
 //! * `LinuxTun::create` makes a TUN interface and its [`TunPort`]. With offload, super-segments of up
 //!   to 64 KiB pass whole in both directions, without a copy of ours and without checksums.
+//! * `LinuxTun::create_queues` makes one with several queues, for as many threads.
 //! * [`TunPort::adopt`] takes a descriptor that somebody else has opened, as on Android.
 //! * [`channel::pair`] joins two ports in memory.
 //! * [`pcapng::Writer`] writes packets to a capture file.
@@ -52,7 +53,7 @@ mod pool;
 mod port;
 
 #[cfg(target_os = "linux")]
-pub use linux::{LinuxTun, TunConfig};
+pub use linux::{LinuxTun, TunConfig, TunQueue};
 pub use memory::{give_back_memory, keep_memory};
 pub use port::{Counters, Snapshot, TunPort};
 

@@ -3,7 +3,7 @@ use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 
 use ipnet::IpNet;
-use tun_rs::DeviceBuilder;
+use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::offload::Offload;
 use crate::{TunPort, address};
@@ -66,6 +66,15 @@ const QUEUE: u32 = 16_384;
 #[derive(Debug)]
 pub struct LinuxTun;
 
+/// One of the queues of an interface, not read yet.
+#[derive(Debug)]
+pub struct TunQueue {
+    fd: OwnedFd,
+    offload: Option<Offload>,
+    name: String,
+    mtu: u16,
+}
+
 impl LinuxTun {
     /// Creates an interface, sets its addresses and MTU, brings it up, and opens the port on it.
     /// Its queue holds 16,384 packets, and the kernel looks for no routers there.
@@ -73,21 +82,52 @@ impl LinuxTun {
     ///
     /// Needs `CAP_NET_ADMIN` in the network namespace: `PermissionDenied` otherwise.
     pub fn create(config: TunConfig) -> io::Result<TunPort> {
-        let mut builder = DeviceBuilder::new().mtu(config.mtu).offload(config.offload);
-        if let Some(name) = config.name {
-            builder = builder.name(name);
-        }
-        // Before a packet can be there: the kernel drops what it meets when the queue's length changes.
-        let device = builder.tx_queue_len(QUEUE).inherit_enable_state().build_sync()?;
-        let name = device.name()?;
-        keep_quiet(&name);
-        device.enabled(true)?;
-        address::add(device.if_index()?, &config.addresses)?;
+        let device = create(config.clone(), false)?;
+        TunQueue::new(device, config.mtu)?.open()
+    }
+
+    /// As [`create`](Self::create), with `count` queues (one at least, 256 at the most) instead of the
+    /// port, each to be read by another thread. The kernel chooses a queue for each flow; once the flow
+    /// is answered through another one, that one. Fragments and ICMP errors may come out of other queues
+    /// than their flow. The interface vanishes with the last of its queues.
+    pub fn create_queues(config: TunConfig, count: usize) -> io::Result<Vec<TunQueue>> {
+        let first = create(config.clone(), count > 1)?;
+        let others = (1..count).map(|_| first.try_clone()).collect::<io::Result<Vec<_>>>()?;
+        let devices = std::iter::once(first).chain(others);
+        devices.map(|device| TunQueue::new(device, config.mtu)).collect()
+    }
+}
+
+impl TunQueue {
+    fn new(device: SyncDevice, mtu: u16) -> io::Result<Self> {
         let offload = device.tcp_gso().then(|| Offload { udp: device.udp_gso() });
+        let name = device.name()?;
         // SAFETY: the device hands over a descriptor that it owned alone and no longer closes.
         let fd = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
-        TunPort::new(fd, offload, Some(name), u32::from(config.mtu))
+        Ok(Self { fd, offload, name, mtu })
     }
+
+    /// The port on the queue, for the current runtime.
+    ///
+    /// # Errors
+    /// Where the runtime can watch no more descriptors.
+    pub fn open(self) -> io::Result<TunPort> {
+        TunPort::new(self.fd, self.offload, Some(self.name), self.mtu.into())
+    }
+}
+
+fn create(config: TunConfig, multi_queue: bool) -> io::Result<SyncDevice> {
+    let mut builder = DeviceBuilder::new().mtu(config.mtu).offload(config.offload);
+    if let Some(name) = config.name {
+        builder = builder.name(name);
+    }
+    // Before a packet can be there: the kernel drops what it meets when the queue's length changes.
+    let builder = builder.tx_queue_len(QUEUE).multi_queue(multi_queue);
+    let device = builder.inherit_enable_state().build_sync()?;
+    keep_quiet(&device.name()?);
+    device.enabled(true)?;
+    address::add(device.if_index()?, &config.addresses)?;
+    Ok(device)
 }
 
 /// Has the kernel look for no routers there (RFC 4861 §6.3.7): none would answer, and each question wakes

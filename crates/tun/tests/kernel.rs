@@ -77,6 +77,45 @@ fn a_datagram_of_a_kernel_socket_comes_back() {
     }
 }
 
+/// Waits for the next packet of ours, from whichever queue; the number of that queue with it.
+async fn next_of_either(ports: &mut [TunPort; 2]) -> (usize, Packet) {
+    let [one, two] = ports;
+    tokio::select! {
+        packet = next_of_ours(one) => (0, packet),
+        packet = next_of_ours(two) => (1, packet),
+    }
+}
+
+#[test]
+fn a_flow_comes_out_of_the_queue_through_which_it_is_answered() {
+    for offload in [true, false] {
+        in_namespace(async move || {
+            let queues = LinuxTun::create_queues(config(offload), 2).unwrap();
+            let ports: Vec<_> = queues.into_iter().map(|queue| queue.open().unwrap()).collect();
+            let mut ports: [TunPort; 2] = ports.try_into().unwrap();
+            assert!(ports.iter().all(|port| port.name() == Some("tun-test")));
+            let mut first = [0, 0];
+            for _ in 0..32 {
+                let socket = support::udp_socket(OURS[0]);
+                socket.send_to(b"from somewhere", (THEIRS[0], 7)).unwrap();
+                let (queue, packet) = next_of_either(&mut ports).await;
+                first[queue] += 1;
+                ports[1 - queue].send(echo(&packet)).await.unwrap();
+                socket.recv_from(&mut [0; 100]).unwrap();
+                socket.send_to(b"from the other", (THEIRS[0], 7)).unwrap();
+                assert_eq!(next_of_either(&mut ports).await.0, 1 - queue);
+            }
+            // That one is never chosen has a chance of 2 in 2³².
+            assert!(first.iter().all(|flows| *flows > 0), "{first:?}");
+            let [one, two] = ports;
+            drop(one);
+            assert!(support::has_link("tun-test"));
+            drop(two);
+            assert!(!support::has_link("tun-test"));
+        });
+    }
+}
+
 #[test]
 fn super_datagrams_pass_whole_both_ways() {
     in_namespace(async || {

@@ -38,6 +38,10 @@ pub(crate) fn delete_link(name: &str) {
     assert!(Command::new("ip").args(["link", "delete", name]).status().unwrap().success());
 }
 
+pub(crate) fn has_link(name: &str) -> bool {
+    std::fs::read_to_string("/proc/thread-self/net/dev").unwrap().contains(name)
+}
+
 /// A TCP endpoint that never loses anything: enough to carry two super-segments.
 #[derive(Default)]
 pub(crate) struct Peer {
