@@ -12,6 +12,7 @@ mod policy;
 mod secret;
 mod setup;
 mod signals;
+mod workers;
 
 use std::process::ExitCode;
 

@@ -94,14 +94,19 @@ fn datagram(source: SocketAddr, destination: SocketAddr, payload: impl Into<Byte
 }
 
 fn end(version: bool, host: u8, port: u16) -> SocketAddr {
-    let ip = if version { [10, 0, 0, host].into() } else { [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(host)].into() };
+    let ip = if version {
+        [10, 0, 0, host].into()
+    } else {
+        [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(host)].into()
+    };
     SocketAddr::new(ip, port)
 }
 
 /// A flow between a few hosts and ports, so that flows resemble each other.
 fn flow() -> impl Strategy<Value = (SocketAddr, SocketAddr)> {
-    (any::<bool>(), 1..4_u8, 1..4_u16, 4..7_u8, 1..4_u16)
-        .prop_map(|(version, app, from, host, to)| (end(version, app, from), end(version, host, to)))
+    (any::<bool>(), 1..4_u8, 1..4_u16, 4..7_u8, 1..4_u16).prop_map(
+        |(version, app, from, host, to)| (end(version, app, from), end(version, host, to)),
+    )
 }
 
 /// Where all packets of a flow are: in one shard, or nowhere.

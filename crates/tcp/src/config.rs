@@ -130,6 +130,16 @@ impl Config {
         self
     }
 
+    /// Takes this engine's share of what is bounded where `engines` of them (one at least) serve
+    /// together: of the budget, the flows and the backlog.
+    #[must_use]
+    pub fn one_of(self, engines: u32) -> Self {
+        let engines = engines.max(1);
+        let budget = self.budget / engines as usize;
+        let (flows, backlog) = (self.max_flows.div_ceil(engines), self.backlog.div_ceil(engines));
+        self.budget(budget).max_flows(flows).backlog(backlog)
+    }
+
     /// The most flows that are being opened at once (default 4,096). Beyond it SYNs are dropped
     /// silently, so that the app tries again, and counted.
     #[must_use]

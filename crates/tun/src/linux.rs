@@ -82,8 +82,8 @@ impl LinuxTun {
     ///
     /// Needs `CAP_NET_ADMIN` in the network namespace: `PermissionDenied` otherwise.
     pub fn create(config: TunConfig) -> io::Result<TunPort> {
-        let device = create(config.clone(), false)?;
-        TunQueue::new(device, config.mtu)?.open()
+        let mtu = config.mtu;
+        TunQueue::new(create(config, false)?, mtu)?.open()
     }
 
     /// As [`create`](Self::create), with `count` queues (one at least, 256 at the most) instead of the
@@ -91,10 +91,11 @@ impl LinuxTun {
     /// is answered through another one, that one. Fragments and ICMP errors may come out of other queues
     /// than their flow. The interface vanishes with the last of its queues.
     pub fn create_queues(config: TunConfig, count: usize) -> io::Result<Vec<TunQueue>> {
-        let first = create(config.clone(), count > 1)?;
+        let mtu = config.mtu;
+        let first = create(config, count > 1)?;
         let others = (1..count).map(|_| first.try_clone()).collect::<io::Result<Vec<_>>>()?;
         let devices = std::iter::once(first).chain(others);
-        devices.map(|device| TunQueue::new(device, config.mtu)).collect()
+        devices.map(|device| TunQueue::new(device, mtu)).collect()
     }
 }
 
@@ -105,6 +106,11 @@ impl TunQueue {
         // SAFETY: the device hands over a descriptor that it owned alone and no longer closes.
         let fd = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
         Ok(Self { fd, offload, name, mtu })
+    }
+
+    /// The interface's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The port on the queue, for the current runtime.

@@ -106,6 +106,16 @@ impl Config {
         self
     }
 
+    /// Takes this demux's share of what is bounded where `demuxes` of them (one at least) serve
+    /// together: of the bytes that wait, the flows, and those that wait to be accepted.
+    #[must_use]
+    pub fn one_of(self, demuxes: usize) -> Self {
+        let demuxes = demuxes.max(1);
+        let (bytes, flows) = (self.max_bytes / demuxes, self.max_flows.div_ceil(demuxes));
+        let opening = self.max_opening.div_ceil(demuxes);
+        self.max_bytes(bytes).max_flows(flows).max_opening(opening)
+    }
+
     /// How many packets wait for [`poll_transmit`](crate::Demux::poll_transmit); default 1,024, at
     /// least 1. What does not fit is dropped and counted.
     #[must_use]

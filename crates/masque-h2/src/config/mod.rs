@@ -428,6 +428,16 @@ impl Config {
         self
     }
 
+    /// Takes this client's share of what is bounded where `clients` of them (one at least) reach the
+    /// same proxy together: of the budget of windows and of the connections.
+    #[must_use]
+    pub fn one_of(self, clients: u8) -> Self {
+        let clients = clients.max(1);
+        let connections = self.max_connections.div_ceil(clients.into());
+        let windows = self.window_budget / u64::from(clients);
+        self.window_budget(windows).max_connections(connections)
+    }
+
     /// How many connections the client opens at most when the proxy limits the flows of each.
     /// Default 256; at least 1.
     #[must_use]

@@ -64,6 +64,15 @@ impl Config {
         self
     }
 
+    /// Takes this stack's share of what is bounded where `stacks` of them (one at least) serve together
+    /// (see [`Exchange`](crate::Exchange)).
+    #[must_use]
+    pub fn one_of(mut self, stacks: u8) -> Self {
+        self.tcp = self.tcp.one_of(stacks.into());
+        self.udp = self.udp.one_of(stacks.into());
+        self
+    }
+
     /// Sets how long a transport may take to open a flow (default 29 s). A longer time helps slow
     /// targets; a shorter one tells apps sooner. It should be a little less than the TCP engine's
     /// `open_deadline`, so that the cause is known when a held SYN expires.

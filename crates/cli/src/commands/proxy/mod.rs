@@ -2,10 +2,10 @@
 
 mod args;
 mod config;
-mod workers;
 
 use std::io;
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -14,10 +14,10 @@ use pseudotcp_proxy::{Handle, MetricsServer, Server, Stats};
 use tracing::{info, warn};
 
 use self::config::Fixed;
-use self::workers::Workers;
 use crate::failure::message;
 use crate::output;
 use crate::signals::{Signals, Wish};
+use crate::workers::{self, Workers};
 
 pub(crate) use self::args::ProxyArgs;
 
@@ -26,7 +26,8 @@ pub(crate) fn run(args: &ProxyArgs) -> Result<ExitCode> {
     let access = args.access_log.then(|| "access=info".parse()).transpose()?;
     args.logging.start_with(access);
     let fixed = Fixed::new(args)?;
-    let workers = Workers::start().context("starting threads")?;
+    let cores = thread::available_parallelism().context("counting the cores")?;
+    let workers = Workers::start(cores.get()).context("starting threads")?;
     let runtime = workers::runtime()?;
     let outcome = runtime.block_on(serve(args, &fixed, &workers));
     runtime.shutdown_background();

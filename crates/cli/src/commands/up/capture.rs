@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use pseudotcp_packet::Packet;
@@ -12,9 +13,12 @@ use tracing::error;
 
 use crate::clock;
 
-/// A capture in progress, or none.
-#[derive(Debug)]
-pub(super) struct Capture(Option<pcapng::Writer<BufWriter<File>>>);
+/// A capture in progress, or none. Clones write to the same file.
+#[derive(Clone, Debug)]
+pub(super) struct Capture(Option<Arc<Mutex<Progress>>>);
+
+/// The file, until an error ends the capture.
+type Progress = Option<pcapng::Writer<BufWriter<File>>>;
 
 impl Capture {
     /// Starts a capture where a file is named.
@@ -22,21 +26,24 @@ impl Capture {
         let open = |path: &Path| {
             let file =
                 File::create(path).and_then(|file| pcapng::Writer::new(BufWriter::new(file)));
-            file.with_context(|| format!("creating the capture {}", path.display()))
+            let file = file.with_context(|| format!("creating the capture {}", path.display()))?;
+            Ok(Arc::new(Mutex::new(Some(file))))
         };
         path.map(open).transpose().map(Self)
     }
 
     /// Writes a packet. An error ends the capture, not the traffic.
-    pub(super) fn observe(&mut self, direction: Direction, packet: &Packet) {
-        let Some(writer) = &mut self.0 else { return };
+    pub(super) fn observe(&self, direction: Direction, packet: &Packet) {
+        let Some(progress) = &self.0 else { return };
+        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = &mut *progress else { return };
         let direction = match direction {
             Direction::Out => pcapng::Direction::Outbound,
             Direction::In => pcapng::Direction::Inbound,
         };
         if let Err(error) = writer.write(clock::since_epoch(), direction, packet) {
             error!(%error, "the capture ends here");
-            self.0 = None;
+            *progress = None;
         }
     }
 }

@@ -21,32 +21,55 @@ use crate::setup::linux::Pinning;
 const TOKEN_VARIABLE: &str = "PSEUDOTCP_TOKEN";
 const BASIC_VARIABLE: &str = "PSEUDOTCP_BASIC";
 
-/// The proxies, and the addresses of those that this machine itself reaches.
-pub(super) async fn configure(args: &UpArgs, pinning: &Pinning) -> Result<(Proxies, Vec<IpAddr>)> {
-    let (last, count) = (args.proxy.hops.len() - 1, args.proxy.hops.len());
+/// The proxies, once for each shard, and the addresses of those that this machine itself reaches.
+pub(super) async fn configure(
+    args: &UpArgs,
+    pinning: &Pinning,
+) -> Result<(Vec<Proxies>, Vec<IpAddr>)> {
+    let last = args.proxy.hops.len() - 1;
     let mut addresses = Vec::new();
-    let mut reached: Option<Proxies> = None;
+    let mut reached: Vec<Option<Proxies>> = vec![None; args.device.shards.into()];
     for (hop, urls) in args.proxy.hops.iter().enumerate() {
-        let mut clients = Vec::new();
+        let mut configs = Vec::new();
         for url in urls.split(',') {
-            let config = Config::new(url).map_err(wrong)?;
-            let config = config.max_connections(args.proxy.max_connections.get());
-            let config = trust(config, &args.trust, hop, count)?;
-            let config = authorize(config, &args.credentials, hop, count)?;
-            let config = if hop == last { speak(config, &args.proxy)? } else { config };
-            let pinning = pinning.clone();
-            let config = config.before_dial(move |address| pinning.clone().pin(address));
-            let config = match &reached {
-                Some(before) => config.through(Arc::new(before.clone())),
-                None => reach(config, url, args, &mut addresses).await?,
-            };
-            clients.push(Client::new(config).map_err(wrong)?);
+            let config = configure_one(args, url, hop, pinning)?;
+            configs.push(match hop {
+                0 => reach(config, url, args, &mut addresses).await?,
+                _ => config,
+            });
         }
         let weights = if hop == last { &args.proxy.spread[..] } else { &[] };
-        reached = Some(choose(clients, weights)?);
+        for proxies in &mut reached {
+            *proxies = Some(next_hop(proxies.as_ref(), &configs, weights)?);
+        }
     }
-    let proxies = reached.ok_or_else(|| usage("--proxy is missing"))?;
-    Ok((proxies, addresses))
+    let proxies: Option<Vec<_>> = reached.into_iter().collect();
+    Ok((proxies.ok_or_else(|| usage("--proxy is missing"))?, addresses))
+}
+
+/// One proxy, as far as it does not matter how it is reached.
+fn configure_one(args: &UpArgs, url: &str, hop: usize, pinning: &Pinning) -> Result<Config> {
+    let count = args.proxy.hops.len();
+    let config = Config::new(url).map_err(wrong)?;
+    let config = config.max_connections(args.proxy.max_connections.get());
+    let config = trust(config.one_of(args.device.shards), &args.trust, hop, count)?;
+    let config = authorize(config, &args.credentials, hop, count)?;
+    let config = if hop + 1 == count { speak(config, &args.proxy)? } else { config };
+    let pinning = pinning.clone();
+    Ok(config.before_dial(move |address| pinning.clone().pin(address)))
+}
+
+/// The proxies of a hop, reached through those of the one before.
+fn next_hop(before: Option<&Proxies>, configs: &[Config], weights: &[u32]) -> Result<Proxies> {
+    let client = |config: &Config| {
+        let config = config.clone();
+        Client::new(match before {
+            Some(before) => config.through(Arc::new(before.clone())),
+            None => config,
+        })
+    };
+    let clients = configs.iter().map(client).collect::<Result<_, _>>().map_err(wrong)?;
+    choose(clients, weights)
 }
 
 /// The first client that works, or all of them by weight.

@@ -1,35 +1,37 @@
 //! The counters, as the operator sees them.
 
 use std::fmt;
+use std::iter::Sum;
 
 use pseudotcp_masque_h2::Proxies;
-use pseudotcp_pipeline::{Dns, Fragments, FragmentsStats, Guard, Stack};
-use pseudotcp_tun::Counters as TunCounters;
+use pseudotcp_pipeline::{Dns, ExchangeStats, FragmentsStats, Guard, Stack};
+use pseudotcp_tun::TunPort;
 use serde_json::{Map, Value};
 
+use super::shard::Shard;
 use crate::output;
 
 /// What all stages have counted, in groups of a line each.
 pub(super) struct Counters(Vec<(&'static str, Vec<(&'static str, u64)>)>);
 
 impl Counters {
-    /// Reads all stages.
-    pub(super) fn read(
-        tun: &TunCounters,
-        fragments: &Fragments<Guard<Stack>>,
-        client: &Proxies,
-        stage: Option<&Dns>,
-    ) -> Self {
-        let guard = fragments.port();
-        let mut groups = vec![
+    /// Reads all stages of a shard.
+    pub(super) fn read(shard: &Shard) -> Self {
+        let guard = shard.guard();
+        Self(vec![
             ("tcp", tcp(guard.port())),
             ("udp", udp(guard.port())),
-            ("device", device(tun, guard)),
-            ("pieces", pieces(fragments.stats())),
-            ("proxy", proxy(client)),
-        ];
-        groups.extend(stage.map(|stage| ("dns", dns(stage))));
-        Self(groups)
+            ("device", device(shard.tun(), guard)),
+            ("pieces", pieces(shard.fragments().stats())),
+            ("proxy", proxy(shard.client())),
+            ("shards", shards(shard.exchanges())),
+        ])
+    }
+
+    /// Adds what the DNS stage has counted.
+    pub(super) fn with_dns(mut self, stage: &Dns) -> Self {
+        self.0.push(("dns", dns(stage)));
+        self
     }
 
     /// Prints the counters on standard error.
@@ -49,6 +51,20 @@ impl Counters {
         let groups: Map<_, _> =
             self.0.iter().map(|(name, counters)| ((*name).to_owned(), group(counters))).collect();
         Value::Object([("counters".to_owned(), Value::Object(groups))].into_iter().collect())
+    }
+}
+
+/// What several shards have counted, together.
+impl Sum for Counters {
+    fn sum<I: Iterator<Item = Self>>(shards: I) -> Self {
+        let add = |mut total: Self, shard: Self| {
+            let groups = total.0.iter_mut().zip(shard.0);
+            for ((_, total), (_, counters)) in groups {
+                total.iter_mut().zip(counters).for_each(|(total, (_, value))| total.1 += value);
+            }
+            total
+        };
+        shards.reduce(add).unwrap_or(Self(Vec::new()))
     }
 }
 
@@ -103,8 +119,9 @@ fn udp(stack: &Stack) -> Vec<(&'static str, u64)> {
     ]
 }
 
-fn device(tun: &TunCounters, guard: &Guard<Stack>) -> Vec<(&'static str, u64)> {
-    let (tun, guard_stats, stack) = (tun.snapshot(), guard.stats(), guard.port().stats());
+fn device(tun: &TunPort, guard: &Guard<Stack>) -> Vec<(&'static str, u64)> {
+    let (tun, guard_stats, stack) =
+        (tun.counters().snapshot(), guard.stats(), guard.port().stats());
     vec![
         ("malformed", tun.malformed),
         ("not taken", tun.dropped),
@@ -129,6 +146,13 @@ fn pieces(stats: FragmentsStats) -> Vec<(&'static str, u64)> {
         ("overlapping", reassembly.overlapping),
         ("malformed", reassembly.malformed),
         ("packets cut", stats.packets_cut),
+    ]
+}
+
+fn shards(exchanges: [ExchangeStats; 2]) -> Vec<(&'static str, u64)> {
+    vec![
+        ("packets handed over", exchanges.iter().map(|stats| stats.handed_over).sum()),
+        ("lost in between", exchanges.iter().map(|stats| stats.dropped).sum()),
     ]
 }
 
@@ -164,6 +188,14 @@ fn proxy(client: &Proxies) -> Vec<(&'static str, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shards_are_counted_together() {
+        let shard =
+            |flows, bytes| Counters(vec![("tcp", vec![("flows", flows), ("bytes", bytes)])]);
+        let all: Counters = [shard(3, 100), shard(4, 20)].into_iter().sum();
+        assert_eq!(all.to_string(), "tcp     7 flows, 120 bytes\n");
+    }
 
     #[test]
     fn for_people_and_for_programs() {

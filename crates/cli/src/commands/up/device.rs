@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::RawFd;
 
 use anyhow::{Context as _, Result};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use pseudotcp_tun::{LinuxTun, TunConfig, TunPort};
+use pseudotcp_tun::{LinuxTun, TunConfig, TunPort, TunQueue};
 
 use super::args::DeviceArgs;
 use super::explain;
@@ -18,11 +19,35 @@ const DEFAULT_V6: Ipv6Net =
 /// Tells whether IPv6 is switched off; absent where the kernel has none.
 const IPV6_SWITCH: &str = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
 
-/// Opens the device.
-pub(super) fn open(args: &DeviceArgs) -> Result<TunPort> {
+/// The device before it is read.
+pub(super) struct Device {
+    /// Of an interface that was made here.
+    pub(super) name: Option<String>,
+    /// As many as there are shards.
+    pub(super) queues: Vec<Queue>,
+}
+
+/// One of the device's queues.
+pub(super) enum Queue {
+    Made(TunQueue),
+    HandedIn { number: RawFd, mtu: u16 },
+}
+
+impl Queue {
+    /// The port on it, for the current runtime.
+    pub(super) fn open(self) -> Result<TunPort> {
+        match self {
+            Self::Made(queue) => queue.open().context("opening the device"),
+            Self::HandedIn { number, mtu } => TunPort::inherit(number, mtu.into())
+                .with_context(|| format!("taking over descriptor {number}")),
+        }
+    }
+}
+
+/// Makes the device, unless one is handed in.
+pub(super) fn make(args: &DeviceArgs) -> Result<Device> {
     if let Some(number) = args.tun_fd {
-        let port = TunPort::inherit(number, u32::from(args.mtu));
-        return port.with_context(|| format!("taking over descriptor {number}"));
+        return Ok(Device { name: None, queues: vec![Queue::HandedIn { number, mtu: args.mtu }] });
     }
     let mut config = TunConfig::default().mtu(args.mtu).offload(!args.no_offload);
     if let Some(name) = &args.name {
@@ -31,7 +56,10 @@ pub(super) fn open(args: &DeviceArgs) -> Result<TunPort> {
     for address in addresses(args) {
         config = config.address(address);
     }
-    LinuxTun::create(config).map_err(explain::no_interface)
+    let queues = LinuxTun::create_queues(config, args.shards.into());
+    let queues = queues.map_err(explain::no_interface)?;
+    let name = queues.first().map(|queue| queue.name().to_owned());
+    Ok(Device { name, queues: queues.into_iter().map(Queue::Made).collect() })
 }
 
 /// The addresses of the device with their networks, as far as they are known.

@@ -164,6 +164,11 @@ pub(super) struct Stage {
 }
 
 impl Stage {
+    /// The stage in front of the way of a shard's flows.
+    pub(super) fn before(&self, way: Arc<dyn Transport>) -> Arc<dyn Transport> {
+        Arc::new(self.dns.before(way))
+    }
+
     /// Keeps the fake addresses for the next run, where that is wanted.
     pub(super) fn save(&self) {
         if let Some(path) = &self.fake_file
@@ -213,13 +218,9 @@ pub(super) fn host_servers(args: &UpArgs) -> Vec<IpAddr> {
 
 /// Puts the DNS stage in front of the way of apps' flows, where one is wanted. A task of the current
 /// runtime asks the servers.
-pub(super) fn stage(
-    args: &DnsArgs,
-    names: &KnownNames,
-    footing: Footing,
-) -> Result<(Arc<dyn Transport>, Option<Stage>)> {
+pub(super) fn stage(args: &DnsArgs, names: &KnownNames, footing: Footing) -> Result<Option<Stage>> {
     if !intercepts(args) {
-        return Ok((footing.apps, None));
+        return Ok(None);
     }
     let suffixes = SuffixSet::new(&args.split)?;
     let is_direct = direct_names(suffixes.clone(), &footing);
@@ -241,8 +242,7 @@ pub(super) fn stage(
     }
     // There is one stage in a run, so nothing can be there.
     let _ = names.0.set(dns.clone());
-    let stage = Stage { dns: dns.clone(), fake_file: args.fake_file.clone() };
-    Ok((Arc::new(dns), Some(stage)))
+    Ok(Some(Stage { dns, fake_file: args.fake_file.clone() }))
 }
 
 /// Tells which names this machine's own servers are asked for: those that the policy sends past the

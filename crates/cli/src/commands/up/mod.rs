@@ -8,8 +8,11 @@ mod data_path;
 mod device;
 mod dns;
 mod explain;
+mod memory;
 mod proxy_args;
 mod rulebook;
+mod shard;
+mod shards;
 mod udp;
 
 use std::net::IpAddr;
@@ -81,20 +84,25 @@ async fn run_until_stopped(
         () = signals.stop() => return Ok(()),
     };
     // Short, and not to be cut off: what is set must be known to be taken back.
-    let (client, pinning) = (reached.client.clone(), reached.pinning.clone());
-    let mut data_path = open(args, rules, reached, setup).await?;
+    let (clients, pinning) = (reached.clients.clone(), reached.pinning.clone());
+    let data_path = open(args, rules, reached, setup).await?;
     let watch = Watch::new().context("watching the kernel's routes")?;
-    let memory = data_path.manage_memory();
+    let memory = data_path.manage_memory().await;
     tokio::select! {
         outcome = data_path.run(signals, args.logging.json_log) => outcome,
-        never = setup.keep(watch, &pinning, || client.network_changed()) => match never {},
+        never = setup.keep(watch, &pinning, || network_changed(&clients)) => match never {},
         never = memory => match never {},
     }
 }
 
+fn network_changed(clients: &[Proxies]) {
+    clients.iter().for_each(Proxies::network_changed);
+}
+
 /// A proxy that takes flows.
 struct Reached {
-    client: Proxies,
+    /// One for each shard.
+    clients: Vec<Proxies>,
     addresses: Vec<IpAddr>,
     /// Asked for the ways to other addresses that they may have later.
     pinning: Pinning,
@@ -103,10 +111,13 @@ struct Reached {
 /// Reaches the proxy, before anything on this machine is changed.
 async fn reach(args: &UpArgs) -> Result<Reached> {
     let pinning = Pinning::default();
-    let (client, addresses) = client::configure(args, &pinning).await?;
-    let ready = client.ready(clock::deadline(READY)).await;
-    ready.map_err(|error| explain::unreachable(&args.proxy.hops.join(" → "), error))?;
-    Ok(Reached { client, addresses, pinning })
+    let (clients, addresses) = client::configure(args, &pinning).await?;
+    // The others connect when they have flows.
+    if let Some(first) = clients.first() {
+        let ready = first.ready(clock::deadline(READY)).await;
+        ready.map_err(|error| explain::unreachable(&args.proxy.hops.join(" → "), error))?;
+    }
+    Ok(Reached { clients, addresses, pinning })
 }
 
 /// Opens the device and leads traffic into it.
@@ -118,10 +129,10 @@ async fn open(
 ) -> Result<DataPath> {
     let capture = Capture::start(args.pcap.as_deref())?;
     let ways = setup.ways(&reached.addresses).await;
-    let tun = device::open(&args.device)?;
-    let name = tun.name().map(str::to_owned);
+    let device = device::make(&args.device)?;
+    let name = device.name.clone();
     let system = setup.servers_without_us();
-    let data_path = DataPath::new(args, rules, tun, capture, reached.client, system)?;
+    let data_path = DataPath::start(args, rules, device, &capture, &reached.clients, system)?;
     if let Some(name) = &name {
         let tun = setup.link(name).await?;
         let servers = dns::host_servers(args);

@@ -50,6 +50,15 @@ fn without_offload_through_our_proxy() {
     }
 }
 
+/// Several threads: each carries some of the flows.
+#[test]
+fn in_shards_through_our_proxy() {
+    if need::met(&[CURL]) {
+        downloads(Kind::Ours, &["--shards", "3"]);
+        uploads(Kind::Ours, &["--shards", "3"]);
+    }
+}
+
 /// A body whose end is the server's FIN: nothing of its tail is lost at the default windows.
 #[test]
 fn d01_download_until_close_through_our_proxy() {

@@ -21,13 +21,23 @@ const LENGTH: usize = 20_000;
 
 #[test]
 fn a_thousand_flows_at_once() {
-    if !need::met(&[]) {
-        return;
+    if need::met(&[]) {
+        a_thousand_flows(&[]);
     }
+}
+
+#[test]
+fn a_thousand_flows_at_once_in_shards() {
+    if need::met(&[]) {
+        a_thousand_flows(&["--shards", "3"]);
+    }
+}
+
+fn a_thousand_flows(options: &[&str]) {
     let lab = Lab::new();
     lab.serve_web();
     let _proxy = proxy::start(&lab, Kind::Ours);
-    let _client = client::up(&lab, &[]);
+    let _client = client::up(&lab, options);
     lab.client.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(crowd(&lab));

@@ -31,6 +31,13 @@ fn rules_and_tables_are_taken_back() {
 }
 
 #[test]
+fn every_queue_is_taken_back() {
+    if need::met(&[]) {
+        takes_everything_back(Signal::SIGTERM, &["--shards", "4"]);
+    }
+}
+
+#[test]
 fn sigint_takes_everything_back() {
     if need::met(&[]) {
         takes_everything_back(Signal::SIGINT, &[]);

@@ -18,4 +18,5 @@ mod outage;
 mod policy;
 mod renewal;
 mod secrets;
+mod shards;
 mod tunnels;

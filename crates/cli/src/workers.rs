@@ -1,4 +1,4 @@
-//! The threads that serve clients.
+//! Threads with a runtime each.
 
 use std::io;
 use std::thread;
@@ -6,22 +6,21 @@ use std::thread;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
-/// A thread with a runtime of its own for each core of the machine; they end when this is dropped.
-pub(super) struct Workers {
+/// Threads with runtimes of their own; they end when this is dropped.
+pub(crate) struct Workers {
     runtimes: Vec<Handle>,
     _run: watch::Sender<()>,
 }
 
 impl Workers {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(crate) fn start(count: usize) -> io::Result<Self> {
         let (run, over) = watch::channel(());
-        let runtimes = (0..thread::available_parallelism()?.get())
-            .map(|number| start_one(number, over.clone()))
-            .collect::<io::Result<_>>()?;
+        let runtimes =
+            (0..count).map(|number| start_one(number, over.clone())).collect::<io::Result<_>>()?;
         Ok(Self { runtimes, _run: run })
     }
 
-    pub(super) fn runtimes(&self) -> Vec<Handle> {
+    pub(crate) fn runtimes(&self) -> Vec<Handle> {
         self.runtimes.clone()
     }
 }
@@ -39,6 +38,6 @@ fn start_one(number: usize, mut over: watch::Receiver<()>) -> io::Result<Handle>
 }
 
 /// A runtime of one thread.
-pub(super) fn runtime() -> io::Result<Runtime> {
+pub(crate) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
