@@ -174,6 +174,9 @@ impl Workload {
             (Kind::Load { arguments, .. }, subject) if subject.is_for_round_trips() => {
                 self.distance.is_none() && MESSAGES.iter().any(|kind| arguments.starts_with(kind))
             }
+            (_, subject) if subject.is_for_several_flows() => {
+                self.name.contains(" × ") && !self.name.ends_with(" × 1")
+            }
             (_, Subject::TwoHops | Subject::ThreeHops) => HOPS_MATTER.contains(&&*self.name),
             (Kind::Load { arguments, .. }, Subject::StackMemory) => arguments.starts_with("bulk"),
             (Kind::Load { arguments, .. }, Subject::Plain(_)) => !arguments.starts_with("udp"),

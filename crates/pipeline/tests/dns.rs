@@ -87,6 +87,22 @@ fn framed(message: &[u8]) -> Bytes {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stage_before_another_transport_knows_the_same() {
+    let (dns, mock, asked) = stage();
+    let other = Mock::new(Script::echo());
+    let twin = dns.before(Arc::new(other.clone()));
+    for (id, stage) in [(1, &dns), (2, &twin)] {
+        let mut client = udp(stage, SERVERS[0]).await;
+        client.send(question(id, "www.example")).await.unwrap();
+        assert_eq!(read(&client.next().await.unwrap().unwrap()), (id, 0, 1));
+    }
+    assert_eq!(*asked.lock().unwrap(), ["www.example."]);
+    assert_eq!((dns.stats().queries, twin.stats().queries), (2, 2));
+    tcp(&twin, "192.0.2.7:80").await;
+    assert_eq!((mock.stats().opened, other.stats().opened), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn questions_to_any_server_are_answered_and_nothing_is_opened() {
     let (dns, mock, asked) = stage();
     for server in SERVERS {

@@ -226,3 +226,16 @@ impl Config {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_engines_have_together_what_one_has() {
+        let whole = Config::default().budget(90 << 20).max_flows(100).backlog(10);
+        let share = whole.one_of(3);
+        assert_eq!((share.budget, share.max_flows, share.backlog), (30 << 20, 34, 4));
+        assert_eq!(Config::default().one_of(0).max_flows, Config::default().max_flows);
+    }
+}

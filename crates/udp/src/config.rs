@@ -177,3 +177,16 @@ impl Config {
         self.port_idle_timeouts.get(&port).copied().unwrap_or(self.idle_timeout)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_demuxes_have_together_what_one_has() {
+        let whole = Config::default().max_bytes(9 << 20).max_flows(100).max_opening(10);
+        let share = whole.one_of(3);
+        assert_eq!((share.max_bytes, share.max_flows, share.max_opening), (3 << 20, 34, 4));
+        assert_eq!(Config::default().one_of(0).max_flows, Config::default().max_flows);
+    }
+}

@@ -513,6 +513,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn several_clients_have_together_what_one_has() {
+        let whole = Config::new("https://p.example").unwrap();
+        let share = whole.window_budget(90 << 20).max_connections(10).one_of(3);
+        assert_eq!((share.window_budget, share.max_connections), (30 << 20, 4));
+    }
+
+    #[test]
     fn proxies_are_https_origins() {
         let read = |proxy| Config::new(proxy).map(|c| (c.authority(), c.host));
         let is = |a: &str, h: &str| (a.to_owned(), h.to_owned());
