@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use pseudotcp_benches::{Peer, SEGMENT};
+use pseudotcp_masque::MAX_CHUNK;
 use pseudotcp_packet::Packet;
 use pseudotcp_tcp::{Config, Engine, Event, FlowId};
 
@@ -50,7 +51,7 @@ impl World {
             self.engine.handle_segment(self.now, packet);
         }
         while self.engine.poll_event().is_some() {}
-        while self.engine.read(self.now, self.id, 65_536).is_some() {}
+        while self.engine.read(self.now, self.id, MAX_CHUNK).is_some() {}
         while self.engine.poll_transmit(self.now).is_some() {}
     }
 
@@ -79,7 +80,7 @@ fn bulk(c: &mut Criterion) {
                 BatchSize::PerIteration,
             );
         });
-        let chunk = Bytes::from(vec![7; 65_536]);
+        let chunk = Bytes::from(vec![7; MAX_CHUNK]);
         group.throughput(Throughput::Bytes(chunk.len() as u64));
         group.bench_function("down", |b| b.iter(|| world.down(chunk.clone())));
         group.finish();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use pseudotcp_benches::{Peer, SEGMENT};
+use pseudotcp_masque::MAX_CHUNK;
 use pseudotcp_packet::Packet;
 use pseudotcp_tcp::{Config, Engine, Event, FlowId};
 
@@ -73,7 +74,7 @@ impl Crowd {
         }
         while let Some(event) = self.engine.poll_event() {
             let Event::Readable { id } = event else { continue };
-            while self.engine.read(self.now, id, 65_536).is_some() {}
+            while self.engine.read(self.now, id, MAX_CHUNK).is_some() {}
         }
         while self.engine.poll_transmit(self.now).is_some() {}
     }
@@ -132,7 +133,7 @@ fn spread(c: &mut Criterion) {
 }
 
 fn recovery(c: &mut Criterion) {
-    let chunk = Bytes::from(vec![7; 65_536]);
+    let chunk = Bytes::from(vec![7; MAX_CHUNK]);
     let mut group = c.benchmark_group("engine/recovery");
     group.throughput(Throughput::Bytes(chunk.len() as u64));
     let (mut crowd, mut sent) = (Crowd::new(1, 0), 0);

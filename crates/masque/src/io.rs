@@ -22,7 +22,7 @@ const READ: usize = 16 * 1024;
 /// A chunk shorter than this is copied, since it would pin a buffer several times its size.
 const SMALL: usize = 4 * 1024;
 
-/// A tunnel as a byte stream: what is written leaves with the next flush, or when 64 KiB are full.
+/// A tunnel as a byte stream: what is written leaves with the next flush, or when a chunk is full.
 ///
 /// The far side's reset, and the loss of what carries the tunnel, are errors of reading and writing;
 /// shutting down is a half-close.

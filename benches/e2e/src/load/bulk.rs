@@ -6,13 +6,11 @@ use anyhow::Result;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use futures::future::try_join_all;
+use pseudotcp_masque::MAX_CHUNK;
 
 use super::connection::{Connection, Way};
 use super::{Figures, now};
 use crate::serve::Wish;
-
-/// One write; tunnels take no more at a time.
-const CHUNK: usize = 64 * 1024;
 
 /// How much, and which way.
 #[derive(Args)]
@@ -63,7 +61,7 @@ pub(super) async fn transfer(
         }
         Direction::Up => {
             stream.send(Bytes::copy_from_slice(&Wish::Take.request(0))).await?;
-            let chunk = Bytes::from(vec![0x5a; CHUNK]);
+            let chunk = Bytes::from(vec![0x5a; MAX_CHUNK]);
             while now() < end {
                 stream.send(chunk.clone()).await?;
                 sum += chunk.len() as u64;

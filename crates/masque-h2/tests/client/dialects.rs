@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use pseudotcp_masque::conformance::{Loopback, run};
-use pseudotcp_masque::{OpenError, Source, Transport as _, TunnelError};
+use pseudotcp_masque::{MAX_CHUNK, OpenError, Source, Transport as _, TunnelError};
 use pseudotcp_masque_h2::{Auth, Client, Config, Credentials, HalfClose, TcpDialect, UdpDialect};
 
 use crate::support::raw::{self, END_HEADERS, HEADERS, STATUS_200, USUAL_SETTINGS};
@@ -151,7 +151,7 @@ async fn a_501_is_answered_by_connect_tcp_and_remembered() {
     for _ in 0..2 {
         let mut tunnel = soon(open(&client, "echo.test")).await.unwrap();
         works(&mut tunnel).await;
-        let large = Bytes::from(vec![7; 65_536]);
+        let large = Bytes::from(vec![7; MAX_CHUNK]);
         soon(tunnel.send(large.clone())).await.unwrap();
         let mut received = Vec::new();
         while received.len() < large.len() {

@@ -3,7 +3,7 @@
 use crate::support::{Proxy, accept, echo, open, refuse, send_all, soon};
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use pseudotcp_masque::{AbortCode, OpenError, TunnelError};
+use pseudotcp_masque::{AbortCode, MAX_CHUNK, OpenError, TunnelError};
 use pseudotcp_masque_h2::State;
 
 #[tokio::test]
@@ -11,7 +11,7 @@ async fn bytes_go_there_and_back() {
     let proxy = Proxy::answering(echo).await;
     let client = proxy.client();
     let mut tunnel = soon(open(&client, "echo.test")).await.unwrap();
-    for size in [1, 1_400, 16_375, 16_376, 65_536] {
+    for size in [1, 1_400, 16_375, 16_376, MAX_CHUNK] {
         let sent = Bytes::from(vec![7; size]);
         soon(tunnel.send(sent.clone())).await.unwrap();
         let mut received = Vec::new();

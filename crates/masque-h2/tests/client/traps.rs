@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use futures::{Sink as _, SinkExt as _, StreamExt as _};
-use pseudotcp_masque::ByteTunnel;
+use pseudotcp_masque::{ByteTunnel, MAX_CHUNK};
 use pseudotcp_masque_h2::Client;
 use tokio::io::AsyncWriteExt as _;
 
@@ -38,7 +38,7 @@ async fn round_trip(tunnel: &mut ByteTunnel, size: usize) {
     let (mut sent, mut received) = (0, 0);
     while received < size {
         if sent == received {
-            let chunk = (size - sent).min(65_536);
+            let chunk = (size - sent).min(MAX_CHUNK);
             tunnel.send(Bytes::from(vec![2; chunk])).await.unwrap();
             sent += chunk;
         }
@@ -145,7 +145,7 @@ async fn idle_flows_reserve_nothing() {
         idle.push(tunnel);
     }
     let mut stalled = soon(open(&client, "stalled.test")).await.unwrap();
-    soon(stalled.feed(Bytes::from(vec![3; 65_536]))).await.unwrap();
+    soon(stalled.feed(Bytes::from(vec![3; MAX_CHUNK]))).await.unwrap();
     let mut neighbour = soon(open(&client, "echo.test")).await.unwrap();
     soon(round_trip(&mut neighbour, 1_000_000)).await;
 }
@@ -162,15 +162,15 @@ async fn a_flow_that_the_proxy_does_not_read_takes_no_more() {
         let ready = poll_fn(|cx| Poll::Ready(Pin::new(&mut stalled).poll_ready(cx))).await;
         if let Poll::Ready(ready) = ready {
             ready.unwrap();
-            Pin::new(&mut stalled).start_send(Bytes::from(vec![4; 65_536])).unwrap();
-            taken += 65_536;
+            Pin::new(&mut stalled).start_send(Bytes::from(vec![4; MAX_CHUNK])).unwrap();
+            taken += MAX_CHUNK;
             quiet = 0;
         } else {
             tokio::task::yield_now().await;
             quiet += 1;
         }
     }
-    assert_eq!(taken, 65_536, "one slot, and no queue behind it");
+    assert_eq!(taken, MAX_CHUNK, "one slot, and no queue behind it");
 }
 
 /// The library counts what comes late for a flow that it has forgotten, over the whole life of the

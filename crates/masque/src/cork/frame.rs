@@ -1,18 +1,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::MAX_CHUNK;
+
 /// The plaintext of a full TLS record (RFC 8446 §5.1).
 const RECORD: usize = 16 * 1024;
 /// The head of a frame (RFC 9113 §4.1).
 const HEAD: usize = 9;
-/// So many records the longest frame fills.
-const MOST: usize = 4;
 /// The shortest frame with its head, in octets, where others are to be had.
 pub(super) const LEAST: usize = 4 * 1024;
 
 /// The payload of the longest frame in octets, to be announced as `SETTINGS_MAX_FRAME_SIZE`
-/// (RFC 9113 §4.2): with its head it fills four TLS records.
-pub const MAX_FRAME: u32 = 4 * 16_384 - 9;
+/// (RFC 9113 §4.2): one chunk of a tunnel.
+pub const MAX_FRAME: u32 = 65_160;
 
 /// How many octets the next DATA frame of a connection should have at the most. Clones tell the same.
 ///
@@ -38,20 +38,23 @@ impl FrameLimit {
     }
 }
 
-/// As many whole records as `held` octets are, or a part of one.
+/// As many whole records as `held` octets are, or a part of one; a chunk at the most.
 fn frame(held: usize) -> usize {
-    let whole = (held / RECORD).min(MOST) * RECORD;
+    let whole = held / RECORD * RECORD;
     let with_head = if whole == 0 { held.max(LEAST) } else { whole };
-    with_head - HEAD
+    (with_head - HEAD).min(MAX_CHUNK)
 }
+
+const _: () = assert!(MAX_FRAME as usize == MAX_CHUNK);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn frames_with_their_heads_fill_whole_records() {
-        for (held, records) in [(RECORD, 1), (2 * RECORD - 1, 1), (2 * RECORD, 2)] {
+    fn frames_with_their_heads_fill_whole_records_or_are_a_chunk() {
+        for (held, records) in [(RECORD, 1), (2 * RECORD - 1, 1), (2 * RECORD, 2), (3 * RECORD, 3)]
+        {
             assert_eq!(frame(held), records * RECORD - HEAD);
         }
         assert_eq!(frame(4 * RECORD), MAX_FRAME as usize);

@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures::{Sink, Stream};
-use pseudotcp_masque::{OpenError, Transport};
+use pseudotcp_masque::{MAX_CHUNK, OpenError, Transport};
 use pseudotcp_packet::{FlowKey, Packet, Transport as Header};
 use tokio::sync::watch;
 
@@ -44,7 +44,7 @@ use crate::limit::IcmpLimit;
 use crate::timer::Timer;
 
 /// The most bytes that one flow moves in one direction before the next has its turn.
-const QUANTUM: usize = 64 * 1024;
+const QUANTUM: usize = MAX_CHUNK;
 /// The most bytes that all flows move before the stack yields.
 const YIELD: usize = 1024 * 1024;
 /// What a turn of a flow that moved nothing counts towards [`YIELD`].
