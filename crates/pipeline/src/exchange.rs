@@ -37,7 +37,8 @@ pub fn seats(count: usize) -> Vec<Seat> {
 /// goes where the flow is that it tells of. A fragment, which need not show ports, goes where all
 /// fragments between its two hosts go; so a port that makes packets of fragments stands between two
 /// exchanges. A kernel that hands out the packets of a device to several readers soon does so in this
-/// way by itself, as it remembers by which reader a flow was answered; so few packets change hands.
+/// way by itself, as it remembers by which reader a flow was answered. So few packets change hands:
+/// first ones, those after a pause of seconds, fragments and ICMP errors.
 ///
 /// A shard that is behind by 256 packets loses further ones, as a network would: they are counted.
 #[derive(Debug)]
