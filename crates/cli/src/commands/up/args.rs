@@ -118,8 +118,8 @@ pub(crate) struct DeviceArgs {
     pub(crate) tun_fd: Option<RawFd>,
 
     /// Use so many threads, each with a queue of the interface, a stack, and connections to the proxy of
-    /// its own; a flow stays on one. What one thread carries is several Gbit/s. More are of use where
-    /// many flows need more than that, and more cores than the apps keep busy.
+    /// its own; a flow stays on one. One thread carries several Gbit/s; more are of use where many flows
+    /// together need more, but each new flow takes a little longer to open.
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "tun_fd",
         value_parser = value_parser!(u8).range(1..=16))]
     pub(crate) shards: u8,

@@ -26,6 +26,9 @@ pub(super) async fn configure(
     args: &UpArgs,
     pinning: &Pinning,
 ) -> Result<(Vec<Proxies>, Vec<IpAddr>)> {
+    if args.proxy.max_connections.get() < args.device.shards.into() {
+        return Err(usage("--max-connections must be at least --shards: each needs one"));
+    }
     let last = args.proxy.hops.len() - 1;
     let mut addresses = Vec::new();
     let mut reached: Vec<Option<Proxies>> = vec![None; args.device.shards.into()];

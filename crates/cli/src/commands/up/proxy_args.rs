@@ -54,7 +54,7 @@ pub(crate) struct ProxyArgs {
     pub(crate) low_latency: Vec<String>,
 
     /// The most connections to each proxy at once. Another one is made when those that are there carry
-    /// 1,000 flows each, or as many as the proxy allows.
+    /// 1,000 flows each, or as many as the proxy allows. The shards share them.
     #[arg(long, value_name = "N", default_value = "256")]
     pub(crate) max_connections: NonZeroUsize,
 
