@@ -109,6 +109,41 @@ impl FlowKey {
     pub const fn is_ipv6(&self) -> bool {
         self.source.is_ipv6()
     }
+
+    /// How many buckets there are.
+    pub const BUCKETS: usize = 1 << (u32::BITS - Self::UNUSED_BITS);
+
+    /// What the addresses of a flow, one XOR the other, are multiplied by: see [`bucket`](Self::bucket).
+    pub const ADDRESS_FACTOR: u32 = 0x85eb_ca77;
+
+    /// What its ports are multiplied by.
+    pub const PORT_FACTOR: u32 = 0x9e37_79b1;
+
+    /// So many of the lower bits of what both give, one XOR the other, do not count.
+    pub const UNUSED_BITS: u32 = 20;
+
+    /// Which of [`BUCKETS`](Self::BUCKETS) the flow is in when flows are spread: the same for both
+    /// directions, and for TCP and UDP. Simple enough for a program of a few instructions that the
+    /// kernel runs for each packet, which is why its parts are public.
+    pub fn bucket(&self) -> usize {
+        let addresses = folded(self.source) ^ folded(self.destination);
+        let ports = u32::from(self.source_port ^ self.destination_port);
+        let mixed =
+            addresses.wrapping_mul(Self::ADDRESS_FACTOR) ^ ports.wrapping_mul(Self::PORT_FACTOR);
+        (mixed >> Self::UNUSED_BITS) as usize
+    }
+}
+
+/// An address's words of 32 bits, XOR each other.
+fn folded(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(v4) => v4.to_bits(),
+        IpAddr::V6(v6) => {
+            let octets = v6.octets();
+            let (words, _) = octets.as_chunks();
+            words.iter().fold(0, |folded, word| folded ^ u32::from_be_bytes(*word))
+        }
+    }
 }
 
 fn same_version(source: IpAddr, destination: IpAddr) -> (IpAddr, IpAddr) {
@@ -176,6 +211,17 @@ mod tests {
         let mixed = key("10.0.0.1:1", "[2001:db8::1]:2");
         assert!(mixed.is_ipv6());
         assert_eq!(mixed.to_string(), "tcp [::ffff:10.0.0.1]:1 > [2001:db8::1]:2");
+    }
+
+    #[test]
+    fn both_directions_are_in_one_bucket_and_flows_spread() {
+        let mut flows = [0_u16; FlowKey::BUCKETS];
+        for port in 0..u16::MAX {
+            let flow = key(&format!("10.0.0.1:{port}"), "192.0.2.7:443");
+            assert_eq!(flow.bucket(), flow.reversed().bucket());
+            flows[flow.bucket()] += 1;
+        }
+        assert!(flows.iter().all(|flows| (12..=20).contains(flows)), "{flows:?}");
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //!
 //! * `LinuxTun::create` makes a TUN interface and its [`TunPort`]. With offload, super-segments of up
 //!   to 64 KiB pass whole in both directions, without a copy of ours and without checksums.
-//! * `LinuxTun::create_queues` makes one with several queues, for as many threads.
+//! * `LinuxTun::create_queues` makes one with several queues, for as many threads; a `SteeringTable` says
+//!   which flow comes out of which.
 //! * [`TunPort::adopt`] takes a descriptor that somebody else has opened, as on Android.
 //! * [`channel::pair`] joins two ports in memory.
 //! * [`pcapng::Writer`] writes packets to a capture file.
@@ -36,8 +37,8 @@
 //!
 //! What this crate deliberately does not do: routes, rules and name servers (the program's task),
 //! and anything with flows. It is the only crate of the workspace with `unsafe`: reading into
-//! uninitialised buffers, taking over descriptors, and what tells the allocator how much to keep
-//! ([`keep_memory`], [`give_back_memory`]), which is here for that reason alone.
+//! uninitialised buffers, taking over descriptors, memory shared with the kernel, and what tells the
+//! allocator how much to keep ([`keep_memory`], [`give_back_memory`]), which is here for that reason alone.
 
 #[cfg(target_os = "linux")]
 mod address;
@@ -51,11 +52,15 @@ mod offload;
 pub mod pcapng;
 mod pool;
 mod port;
+#[cfg(target_os = "linux")]
+mod steering;
 
 #[cfg(target_os = "linux")]
 pub use linux::{LinuxTun, TunConfig, TunQueue};
 pub use memory::{give_back_memory, keep_memory};
 pub use port::{Counters, Snapshot, TunPort};
+#[cfg(target_os = "linux")]
+pub use steering::SteeringTable;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

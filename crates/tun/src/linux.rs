@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::offload::Offload;
-use crate::{TunPort, address};
+use crate::{SteeringTable, TunPort, address};
 
 /// How a TUN interface shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +111,15 @@ impl TunQueue {
     /// The interface's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Has the kernel choose the queue of each flow by a table instead of by itself, from now on, on all
+    /// queues of the interface.
+    ///
+    /// # Errors
+    /// What the kernel says; one older than 4.16 cannot do it.
+    pub fn steer_by(&self, table: &SteeringTable) -> io::Result<()> {
+        table.attach(&self.fd)
     }
 
     /// The port on the queue, for the current runtime.

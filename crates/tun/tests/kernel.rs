@@ -5,9 +5,10 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use futures::{SinkExt, StreamExt};
 use nix::sys::socket::{setsockopt, sockopt};
 use pseudotcp_packet::build::datagram;
 use pseudotcp_packet::{Packet, Transport};
-use pseudotcp_tun::{LinuxTun, TunConfig, TunPort};
+use pseudotcp_tun::{LinuxTun, SteeringTable, TunConfig, TunPort};
 use tun_rs::DeviceBuilder;
 
 use support::{Peer, in_namespace};
@@ -114,6 +115,77 @@ fn a_flow_comes_out_of_the_queue_through_which_it_is_answered() {
             assert!(!support::has_link("tun-test"));
         });
     }
+}
+
+fn steering_table() -> Option<SteeringTable> {
+    let table = SteeringTable::new();
+    table.map_err(|error| pseudotcp_testkit::skip(&format!("no eBPF: {error}"))).ok()
+}
+
+/// The socket of an app that has asked something from a port of its own.
+fn question(ours: IpAddr, theirs: IpAddr) -> UdpSocket {
+    let socket = support::udp_socket(ours);
+    socket.send_to(b"where am I?", (theirs, 7)).unwrap();
+    socket
+}
+
+#[test]
+fn a_flow_comes_out_of_the_queue_that_the_table_says() {
+    for offload in [true, false] {
+        in_namespace(async move || {
+            let queues = LinuxTun::create_queues(config(offload), 2).unwrap();
+            let Some(table) = steering_table() else { return };
+            queues[0].steer_by(&table).unwrap();
+            let ports: Vec<_> = queues.into_iter().map(|queue| queue.open().unwrap()).collect();
+            let mut ports: [TunPort; 2] = ports.try_into().unwrap();
+            for (ours, theirs) in OURS.into_iter().zip(THEIRS).cycle().take(64) {
+                let socket = question(ours, theirs);
+                let (queue, packet) = next_of_either(&mut ports).await;
+                assert_eq!(queue, 0, "of which the table says nothing");
+                let bucket = &table.as_ref()[packet.flow().unwrap().bucket()];
+                bucket.store(1, Ordering::Relaxed);
+                // Which queue answers does not matter.
+                ports[0].send(echo(&packet)).await.unwrap();
+                for expected in [1, 0] {
+                    bucket.store(expected, Ordering::Relaxed);
+                    socket.send_to(b"and now?", (theirs, 7)).unwrap();
+                    assert_eq!(next_of_either(&mut ports).await.0, usize::from(expected));
+                }
+            }
+            // The interface keeps to the table when nobody can change it any more.
+            let socket = question(OURS[0], THEIRS[0]);
+            let (_, packet) = next_of_either(&mut ports).await;
+            table.as_ref()[packet.flow().unwrap().bucket()].store(1, Ordering::Relaxed);
+            drop(table);
+            socket.send_to(b"and now?", (THEIRS[0], 7)).unwrap();
+            assert_eq!(next_of_either(&mut ports).await.0, 1);
+        });
+    }
+}
+
+#[test]
+fn what_shows_no_flow_comes_out_of_the_first_queue() {
+    in_namespace(async || {
+        let queues = LinuxTun::create_queues(config(false), 2).unwrap();
+        let Some(table) = steering_table() else { return };
+        queues[0].steer_by(&table).unwrap();
+        table.as_ref().iter().for_each(|bucket| bucket.store(1, Ordering::Relaxed));
+        let ports: Vec<_> = queues.into_iter().map(|queue| queue.open().unwrap()).collect();
+        let mut ports: [TunPort; 2] = ports.try_into().unwrap();
+        for (ours, theirs) in OURS.into_iter().zip(THEIRS) {
+            let socket = support::udp_socket(ours);
+            socket.send_to(&[0; 4_000], (theirs, 7)).unwrap();
+            for _ in 0..3 {
+                let piece = loop {
+                    let packet = ports[0].next().await.unwrap().unwrap();
+                    if packet.ip().destination() == theirs {
+                        break packet;
+                    }
+                };
+                assert!(matches!(piece.transport(), Transport::Fragment(_)));
+            }
+        }
+    });
 }
 
 #[test]
