@@ -31,8 +31,7 @@ struct Crowd {
 
 impl Crowd {
     fn new(busy: usize, idle: usize) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "time begins somewhere")]
-        let now = Instant::now();
+        let now = begin();
         let count = busy + idle;
         let limit = u32::try_from(count + 1).expect("few");
         let engine = Engine::new(Config::default().max_flows(limit), [7; 16]);
@@ -79,6 +78,14 @@ impl Crowd {
         while self.engine.poll_transmit(self.now).is_some() {}
     }
 
+    /// How long a batch takes.
+    fn timed_up(&mut self, payload: &Bytes) -> Duration {
+        let batch = self.batch(payload);
+        let begin = begin();
+        self.up(&batch);
+        begin.elapsed()
+    }
+
     /// A chunk is written to the one busy flow, sent with losses, repaired and acknowledged.
     fn down(&mut self, chunk: Bytes, sent: &mut usize) {
         self.pass();
@@ -115,11 +122,16 @@ impl Crowd {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "time begins somewhere, and is measured here")]
+fn begin() -> Instant {
+    Instant::now()
+}
+
 fn spread(c: &mut Criterion) {
     let payload = Bytes::from(vec![7; SEGMENT]);
     let mut group = c.benchmark_group("engine/flows");
     group.throughput(Throughput::Elements(BATCH as u64));
-    for (busy, idle) in [(10, 0), (10, 990), (10, 99_990), (1_000, 0), (100_000, 0)] {
+    for (busy, idle) in [(10, 0), (10, 990), (1_000, 0), (100_000, 0)] {
         let crowd = RefCell::new(Crowd::new(busy, idle));
         group.bench_function(format!("{busy} busy, {idle} idle"), |b| {
             b.iter_batched(
@@ -130,6 +142,32 @@ fn spread(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// One flow alone and beside idle ones: a batch of each in turn, so that whatever else the machine does
+/// meets both.
+fn idle_neighbours(c: &mut Criterion) {
+    let payload = Bytes::from(vec![7; SEGMENT]);
+    let mut group = c.benchmark_group("engine/one flow");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let mut crowds = [Crowd::new(1, 0), Crowd::new(1, 100_000)];
+    let mut spent = [Duration::ZERO; 2];
+    for (counted, name) in ["alone", "beside 100,000 idle"].into_iter().enumerate() {
+        group.bench_function(name, |b| {
+            b.iter_custom(|batches| {
+                let before = spent[counted];
+                for _ in 0..batches {
+                    for (crowd, spent) in crowds.iter_mut().zip(&mut spent) {
+                        *spent += crowd.timed_up(&payload);
+                    }
+                }
+                spent[counted].saturating_sub(before)
+            });
+        });
+    }
+    group.finish();
+    let [alone, beside] = spent;
+    println!("engine/one flow: beside 100,000 idle {:.3} of alone", alone.div_duration_f64(beside));
 }
 
 fn recovery(c: &mut Criterion) {
@@ -157,5 +195,5 @@ fn ping_pong(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, spread, recovery, ping_pong);
+criterion_group!(benches, spread, idle_neighbours, recovery, ping_pong);
 criterion_main!(benches);
