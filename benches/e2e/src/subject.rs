@@ -23,8 +23,8 @@ const BBR: &[&str] = &["--congestion-control", "bbr"];
 /// For `up`: sleep at once, whatever time it takes to wake.
 const ASLEEP: &[&str] = &["--busy-poll", "0"];
 
-/// For `up`: two threads.
-const SHARDS: &[&str] = &["--shards", "2"];
+/// For `up`: one thread, however many cores there are.
+const ONE_SHARD: &[&str] = &["--shards", "1"];
 
 /// The programs of a run.
 pub(crate) struct Programs {
@@ -120,7 +120,7 @@ impl Subject {
             Self::Plain(Proxy::Ours),
             Self::Ours(Proxy::Ours, "ours", &[]),
             Self::Ours(Proxy::Ours, "ours, no busy poll", ASLEEP),
-            Self::Ours(Proxy::Ours, "ours, 2 shards", SHARDS),
+            Self::Ours(Proxy::Ours, "ours, 1 shard", ONE_SHARD),
             Self::Ours(Proxy::Ours, "ours, no offload", &["--no-offload"]),
             Self::Ours(Proxy::Ours, "ours, MTU 9000", &["--no-offload", "--mtu", "9000"]),
             Self::TwoHops,
@@ -153,7 +153,7 @@ impl Subject {
 
     /// Whether this shows its worth only where there are several flows at once.
     pub(crate) fn is_for_several_flows(&self) -> bool {
-        matches!(self, Self::Ours(_, _, SHARDS))
+        matches!(self, Self::Ours(_, _, ONE_SHARD))
     }
 
     /// How the report calls it.

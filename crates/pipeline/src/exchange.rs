@@ -1,50 +1,61 @@
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use futures::{Sink, SinkExt, Stream, StreamExt};
-use pseudotcp_packet::{FlowKey, IcmpError, Packet, Transport};
+use pseudotcp_packet::{FlowKey, IcmpError, Packet, TcpFlags, Transport};
 use tokio::sync::mpsc;
 
 use crate::PacketPort;
+use crate::dealer::{Claim, Dealer};
 
 /// The most packets that wait for a shard.
 const WAITING: usize = 256;
 /// The most packets that a shard takes over in one batch.
 const BATCH: usize = 64;
 
+/// A packet that changes hands; the claim keeps its flow where it goes until that one claims it.
+type Handed = (Packet, Option<Claim>);
+
 /// One shard's place among those that share a device: see [`seats`].
 #[derive(Debug)]
 pub struct Seat {
     number: usize,
-    incoming: mpsc::Receiver<Packet>,
-    outgoing: Vec<mpsc::Sender<Packet>>,
+    dealer: Arc<Dealer>,
+    incoming: mpsc::Receiver<Handed>,
+    outgoing: Vec<mpsc::Sender<Handed>>,
 }
 
-/// Places for `count` shards (one at least) that exchange packets among each other.
-pub fn seats(count: usize) -> Vec<Seat> {
-    let channels = (0..count.max(1)).map(|_| mpsc::channel(WAITING));
+/// Places for all shards that exchange packets among each other, in their order.
+pub fn seats(dealer: &Arc<Dealer>) -> Vec<Seat> {
+    let channels = (0..dealer.shards()).map(|_| mpsc::channel(WAITING));
     let (outgoing, incoming): (Vec<_>, Vec<_>) = channels.unzip();
-    let seat = |(number, incoming)| Seat { number, incoming, outgoing: outgoing.clone() };
+    let seat = |(number, incoming)| Seat {
+        number,
+        dealer: Arc::clone(dealer),
+        incoming,
+        outgoing: outgoing.clone(),
+    };
     incoming.into_iter().enumerate().map(seat).collect()
 }
 
 /// A packet port of one shard, into which the packets go that the shard owns, whichever shard has
-/// read them; those of others are handed to their owners.
+/// read them; those of others are handed to their dealer.
 ///
-/// Each flow has one owner: what its two ends and its protocol hash to, either way round. An ICMP error
-/// goes where the flow is that it tells of. A fragment, which need not show ports, goes where all
-/// fragments between its two hosts go; so a port that makes packets of fragments stands between two
-/// exchanges. A kernel that hands out the packets of a device to several readers soon does so in this
-/// way by itself, as it remembers by which reader a flow was answered. So few packets change hands:
-/// first ones, those after a pause of seconds, fragments and ICMP errors.
+/// Each flow has one owner, as the [`Dealer`] says; the port behind has to [claim](Dealer::claim) the flows that
+/// it has by the end of the batch in which their first packet came. An ICMP error goes where the flow is that
+/// it tells of. What shows no flow, as fragments need not, goes to the first shard; so a port that makes
+/// packets of fragments stands between two exchanges. Where the device is told who owns what, few packets
+/// change hands: those with which flows begin, and which are read by the first shard.
 ///
 /// A shard that is behind by 256 packets loses further ones, as a network would: they are counted.
 #[derive(Debug)]
 pub struct Exchange<P> {
     seat: Seat,
     port: P,
+    /// Of flows that have begun in this batch.
+    claims: Vec<Claim>,
     stats: ExchangeStats,
 }
 
@@ -61,7 +72,7 @@ pub struct ExchangeStats {
 impl<P: PacketPort> Exchange<P> {
     /// Has the packets that belong to the shard on `seat` go into `port`.
     pub fn new(seat: Seat, port: P) -> Self {
-        Self { seat, port, stats: ExchangeStats::default() }
+        Self { seat, port, claims: Vec::new(), stats: ExchangeStats::default() }
     }
 
     /// The port behind it.
@@ -85,9 +96,10 @@ impl<P: PacketPort> Exchange<P> {
             if self.port.poll_ready_unpin(cx)?.is_pending() {
                 return Ok(());
             }
-            let Poll::Ready(Some(packet)) = self.seat.incoming.poll_recv(cx) else {
+            let Poll::Ready(Some((packet, claim))) = self.seat.incoming.poll_recv(cx) else {
                 return Ok(());
             };
+            self.claims.extend(claim);
             self.port.start_send_unpin(packet)?;
         }
         cx.waker().wake_by_ref();
@@ -96,38 +108,27 @@ impl<P: PacketPort> Exchange<P> {
 }
 
 impl Seat {
-    /// Whom a packet belongs to, where that is somebody else.
-    fn other_owner(&self, packet: &Packet) -> Option<&mpsc::Sender<Packet>> {
-        if self.outgoing.len() == 1 {
-            return None;
+    /// Whose the packet is; with a claim where a flow may begin with it.
+    fn owner(&self, packet: &Packet) -> (usize, Option<Claim>) {
+        match flow(packet) {
+            Some((flow, true)) => {
+                let claim = self.dealer.claim(&flow);
+                (claim.owner(), Some(claim))
+            }
+            Some((flow, false)) => (self.dealer.owner(&flow), None),
+            None => (0, None),
         }
-        let owner = usize::try_from(kin(packet) % self.outgoing.len() as u64).ok()?;
-        if owner == self.number { None } else { self.outgoing.get(owner) }
     }
 }
 
-/// A hash that is the same for all packets that must meet in one shard.
-fn kin(packet: &Packet) -> u64 {
-    let key = match packet.transport() {
-        Transport::Tcp(_) | Transport::Udp(_) => packet.flow(),
-        Transport::Icmp(_) | Transport::Icmpv6(_) => IcmpError::of(packet).map(|error| error.flow),
+/// The flow that the packet belongs to, and whether that may begin with it.
+fn flow(packet: &Packet) -> Option<(FlowKey, bool)> {
+    match packet.transport() {
+        Transport::Tcp(header) => Some((packet.flow()?, header.flags().contains(TcpFlags::SYN))),
+        Transport::Udp(_) => Some((packet.flow()?, true)),
+        Transport::Icmp(_) | Transport::Icmpv6(_) => Some((IcmpError::of(packet)?.flow, false)),
         Transport::Fragment(_) | Transport::Other => None,
-    };
-    let mut hasher = DefaultHasher::new();
-    match key {
-        Some(flow) => hash_flow(&flow, &mut hasher),
-        None => sorted(packet.ip().source(), packet.ip().destination()).hash(&mut hasher),
     }
-    hasher.finish()
-}
-
-fn hash_flow(flow: &FlowKey, hasher: &mut impl Hasher) {
-    flow.protocol().hash(hasher);
-    sorted(flow.source(), flow.destination()).hash(hasher);
-}
-
-fn sorted<T: Ord>(one: T, other: T) -> [T; 2] {
-    if one <= other { [one, other] } else { [other, one] }
 }
 
 impl<P: PacketPort> Sink<Packet> for Exchange<P> {
@@ -138,19 +139,28 @@ impl<P: PacketPort> Sink<Packet> for Exchange<P> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> io::Result<()> {
-        let Some(owner) = self.seat.other_owner(&packet) else {
+        if self.seat.outgoing.len() == 1 {
             return self.port.start_send_unpin(packet);
-        };
-        match owner.try_send(packet) {
-            Ok(()) => self.stats.handed_over += 1,
-            Err(_behind_or_gone) => self.stats.dropped += 1,
+        }
+        let (owner, claim) = self.seat.owner(&packet);
+        if owner == self.seat.number {
+            self.claims.extend(claim);
+            return self.port.start_send_unpin(packet);
+        }
+        let mailbox = self.seat.outgoing.get(owner);
+        match mailbox.map(|mailbox| mailbox.try_send((packet, claim))) {
+            Some(Ok(())) => self.stats.handed_over += 1,
+            Some(Err(_behind_or_gone)) => self.stats.dropped += 1,
+            None => {}
         }
         Ok(())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.take_over(cx)?;
-        self.port.poll_flush_unpin(cx)
+        ready!(self.port.poll_flush_unpin(cx))?;
+        self.claims.clear();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -23,6 +23,7 @@
 
 mod busy_poll;
 mod clock;
+mod dealer;
 pub mod dns;
 mod exchange;
 mod fragments;
@@ -37,6 +38,7 @@ pub mod stack;
 mod tap;
 mod timer;
 
+pub use dealer::{Claim, Dealer, Steering};
 pub use dns::Dns;
 pub use exchange::{Exchange, ExchangeStats, Seat, seats};
 pub use fragments::{Fragments, FragmentsStats};

@@ -13,17 +13,28 @@ use futures::{Sink, SinkExt, Stream};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use pseudotcp_packet::{Packet, Quote, Unreachable, build, reassembly};
-use pseudotcp_pipeline::{Exchange, Fragments, IcmpLimit, PacketPort, seats, splice};
+use pseudotcp_pipeline::{
+    Claim, Dealer, Exchange, Fragments, IcmpLimit, PacketPort, seats, splice,
+};
 
 const MTU: u32 = 1_500;
 
-/// The end of one shard: keeps what comes.
-#[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<Vec<Packet>>>);
+/// The end of one shard: keeps what comes, and the flows that it is of.
+#[derive(Clone)]
+struct Shelf {
+    packets: Arc<Mutex<Vec<Packet>>>,
+    claims: Arc<Mutex<Vec<Claim>>>,
+    dealer: Arc<Dealer>,
+}
 
 impl Shelf {
+    fn new(dealer: &Arc<Dealer>) -> Self {
+        let (packets, claims) = Default::default();
+        Self { packets, claims, dealer: Arc::clone(dealer) }
+    }
+
     fn take(&self) -> Vec<Packet> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.packets.lock().unwrap())
     }
 }
 
@@ -43,11 +54,15 @@ impl Sink<Packet> for Shelf {
     }
 
     fn start_send(self: Pin<&mut Self>, packet: Packet) -> io::Result<()> {
-        self.0.lock().unwrap().push(packet);
+        self.packets.lock().unwrap().push(packet);
         Ok(())
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // As a stack does, at the end of a batch.
+        let flows =
+            self.packets.lock().unwrap().iter().filter_map(Packet::flow).collect::<Vec<_>>();
+        self.claims.lock().unwrap().extend(flows.iter().map(|flow| self.dealer.claim(flow)));
         Poll::Ready(Ok(()))
     }
 
@@ -59,9 +74,10 @@ impl Sink<Packet> for Shelf {
 type Shard = Exchange<Fragments<Exchange<Shelf>>>;
 
 /// The shards of a device as the program makes them, and where the packets of each end.
-fn shards(count: usize) -> (Vec<Shard>, Vec<Shelf>) {
-    let shelves: Vec<Shelf> = (0..count).map(|_| Shelf::default()).collect();
-    let places = seats(count).into_iter().zip(seats(count)).zip(&shelves);
+fn shards(count: u8) -> (Vec<Shard>, Vec<Shelf>) {
+    let dealer = Dealer::new(count, None);
+    let shelves: Vec<Shelf> = (0..count).map(|_| Shelf::new(&dealer)).collect();
+    let places = seats(&dealer).into_iter().zip(seats(&dealer)).zip(&shelves);
     let shard = |((outer, inner), shelf): ((_, _), &Shelf)| {
         let whole = Exchange::new(inner, shelf.clone());
         let config = reassembly::Config::default();
@@ -77,10 +93,10 @@ fn flush(port: &mut impl PacketPort) {
 
 /// Has packets come out of the queues of a device that are given beside them, and lets the shards take
 /// what is theirs; what each ends with.
-fn deliver(count: usize, packets: impl IntoIterator<Item = (usize, Packet)>) -> Vec<Vec<Packet>> {
+fn deliver(count: u8, packets: impl IntoIterator<Item = (usize, Packet)>) -> Vec<Vec<Packet>> {
     let (mut shards, shelves) = shards(count);
     for (queue, packet) in packets {
-        shards[queue % count].start_send_unpin(packet).unwrap();
+        shards[queue % usize::from(count)].start_send_unpin(packet).unwrap();
         // Once for the fragments, once for what they make.
         for _ in 0..2 {
             shards.iter_mut().for_each(flush);
@@ -120,7 +136,7 @@ fn home(shards: &[Vec<Packet>], is_of_flow: impl Fn(&Packet) -> bool) -> Option<
 proptest! {
     #[test]
     fn a_flow_is_at_home_in_one_shard_whichever_reads_it(
-        count in 1..5_usize,
+        count in 1..5_u8,
         sent in vec((flow(), 0..8_usize, any::<bool>(), 1..4_000_usize), 1..60),
     ) {
         let mut packets = Vec::new();
@@ -155,32 +171,35 @@ proptest! {
         let error = Quote::of(&answer).unwrap().unreachable(Unreachable::Port);
         let error = Packet::parse(error.to_bytes()).unwrap();
         let sent = datagram(app, host, &b"question"[..]);
-        let shards = deliver(4, [(queue, error), (queue + 1, sent)]);
-        let lens: Vec<usize> = shards.iter().map(Vec::len).filter(|len| *len > 0).collect();
-        prop_assert_eq!(lens, [2]);
+        let others = (100..110).map(|port| datagram((app.ip(), port).into(), host, &b"other"[..]));
+        let others = others.map(|packet| (queue, packet));
+        let shards = deliver(4, { others }.chain([(queue + 1, sent), (queue, error)]));
+        let is_error = |packet: &Packet| packet.flow().is_none();
+        let is_of_flow = |packet: &Packet| packet.flow().is_some_and(|flow| flow.source() == app);
+        let home_of_flow = home(&shards, is_of_flow);
+        prop_assert!(home_of_flow.is_some());
+        prop_assert_eq!(home(&shards, is_error), home_of_flow);
     }
 }
 
-/// Two shards, and a datagram that the second one owns.
-fn two() -> (Exchange<Shelf>, Exchange<Shelf>, Shelf, Packet) {
-    let shelf = Shelf::default();
-    let [one, two] = seats(2).try_into().unwrap();
-    let (mut one, two) = (Exchange::new(one, Shelf::default()), Exchange::new(two, shelf.clone()));
-    let theirs = (1..100).map(|port| datagram(end(true, 1, port), end(true, 2, 7), &b"x"[..]));
-    let theirs = { theirs }.find(|packet| {
-        one.start_send_unpin(packet.clone()).unwrap();
-        one.stats().handed_over == 1
-    });
-    (one, two, shelf, theirs.expect("half of all flows are theirs"))
+/// Two shards, a datagram that the second one owns, and what keeps the first one busier.
+fn two() -> (Exchange<Shelf>, Exchange<Shelf>, Shelf, Packet, [Claim; 2]) {
+    let dealer = Dealer::new(2, None);
+    let packet = |port| datagram(end(true, 1, port), end(true, 2, 7), &b"x"[..]);
+    let busy = [1, 2].map(|port| dealer.claim(&packet(port).flow().unwrap()));
+    let shelf = Shelf::new(&dealer);
+    let [one, two] = seats(&dealer).try_into().unwrap();
+    let (one, two) = (Exchange::new(one, Shelf::new(&dealer)), Exchange::new(two, shelf.clone()));
+    (one, two, shelf, packet(3), busy)
 }
 
 #[test]
 fn what_a_shard_that_is_behind_does_not_take_is_lost_and_counted() {
-    let (mut one, mut two, shelf, theirs) = two();
+    let (mut one, mut two, shelf, theirs, _busy) = two();
     for _ in 0..300 {
         one.start_send_unpin(theirs.clone()).unwrap();
     }
-    assert_eq!((one.stats().handed_over, one.stats().dropped), (256, 45));
+    assert_eq!((one.stats().handed_over, one.stats().dropped), (256, 44));
     for _ in 0..4 {
         flush(&mut two);
     }
@@ -190,24 +209,25 @@ fn what_a_shard_that_is_behind_does_not_take_is_lost_and_counted() {
     assert_eq!(shelf.take().len(), 1);
     drop(two);
     one.start_send_unpin(theirs).unwrap();
-    assert_eq!((one.stats().handed_over, one.stats().dropped), (257, 46));
+    assert_eq!((one.stats().handed_over, one.stats().dropped), (257, 45));
 }
 
 #[tokio::test]
 async fn a_shard_that_sleeps_is_woken() {
-    let (mut one, two, shelf, theirs) = two();
-    let sleeper = tokio::spawn(splice(Shelf::default(), two));
-    for expected in [1, 1, 1] {
+    let (mut one, two, shelf, theirs, _busy) = two();
+    let device = Shelf::new(&Dealer::new(1, None));
+    let sleeper = tokio::spawn(splice(device, two));
+    for _ in 0..3 {
+        one.start_send_unpin(theirs.clone()).unwrap();
         poll_fn(|cx| {
-            if shelf.0.lock().unwrap().is_empty() {
+            if shelf.packets.lock().unwrap().is_empty() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             Poll::Ready(())
         })
         .await;
-        assert_eq!(shelf.take().len(), expected);
-        one.start_send_unpin(theirs.clone()).unwrap();
+        assert_eq!(shelf.take().len(), 1);
     }
     sleeper.abort();
 }

@@ -40,6 +40,7 @@ use self::open::{Opened, Opens};
 use self::tcp::TcpSide;
 use self::udp::UdpSide;
 use crate::clock;
+use crate::dealer::{Claim, Dealer};
 use crate::limit::IcmpLimit;
 use crate::timer::Timer;
 
@@ -73,6 +74,7 @@ pub struct Stack {
 /// What both halves use.
 struct Shared {
     transport: Arc<dyn Transport>,
+    dealer: Option<Arc<Dealer>>,
     opens: Opens,
     ready: Arc<ReadyList>,
     limit: IcmpLimit,
@@ -100,6 +102,7 @@ impl Stack {
             network: Network::new(device, ping),
             shared: Shared {
                 transport,
+                dealer: None,
                 opens: Opens::default(),
                 ready: Arc::default(),
                 limit: IcmpLimit::default(),
@@ -113,6 +116,13 @@ impl Stack {
             lull: Lull::default(),
             crowd: Crowd::default(),
         })
+    }
+
+    /// Has it claim its flows, as one of several shards.
+    #[must_use]
+    pub fn dealt_by(mut self, dealer: Arc<Dealer>) -> Self {
+        self.shared.dealer = Some(dealer);
+        self
     }
 
     /// The counters so far.
@@ -257,6 +267,11 @@ impl Shared {
     fn open_failed(&mut self, now: Instant, cause: &OpenError) {
         self.stats.opens_failed += 1;
         self.complaints.hear(now, cause);
+    }
+
+    /// Keeps the flow here.
+    fn claim(&self, flow: &FlowKey) -> Option<Claim> {
+        self.dealer.as_ref().map(|dealer| dealer.claim(flow))
     }
 
     /// Whether one more ICMP error may go to `app`.

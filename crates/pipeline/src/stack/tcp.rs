@@ -16,6 +16,7 @@ use pseudotcp_tcp::{CloseCause, Engine, Event, FlowId, Refusal};
 use super::flows::{FlowWaker, Token, shrink};
 use super::open::{Opened, request};
 use super::{QUANTUM, Shared, answer};
+use crate::dealer::Claim;
 
 /// The engine and what belongs to each of its flows on the tunnel side.
 pub(super) struct TcpSide {
@@ -24,6 +25,7 @@ pub(super) struct TcpSide {
 }
 
 struct Flow {
+    _claim: Option<Claim>,
     waker: Arc<FlowWaker>,
     /// When the first open started: those after a silence get what is left of its time.
     since: Instant,
@@ -151,7 +153,8 @@ impl TcpSide {
             shared.opens.start(async move { Opened::Tcp(id, transport.open_tcp(request).await) });
         let stage = Stage::Opening { open, app: flow.source().ip() };
         let waker = FlowWaker::new(Token::Tcp(id), &shared.ready);
-        self.flows.insert(id, Flow { waker, since, finished: false, stage });
+        let claim = shared.claim(flow);
+        self.flows.insert(id, Flow { _claim: claim, waker, since, finished: false, stage });
     }
 
     /// The app has sent its last byte; with an early answer perhaps before the tunnel is open.

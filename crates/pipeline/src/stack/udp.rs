@@ -17,6 +17,7 @@ use super::flows::{FlowWaker, Token, shrink};
 use super::open::{Opened, request};
 use super::{QUANTUM, Shared, answer};
 use crate::clock;
+use crate::dealer::Claim;
 
 /// The demux and what belongs to each of its flows on the tunnel side.
 pub(super) struct UdpSide {
@@ -25,6 +26,7 @@ pub(super) struct UdpSide {
 }
 
 struct Flow {
+    _claim: Option<Claim>,
     waker: Arc<FlowWaker>,
     key: FlowKey,
     stage: Stage,
@@ -134,7 +136,8 @@ impl UdpSide {
         let open =
             shared.opens.start(async move { Opened::Udp(id, transport.open_udp(request).await) });
         let waker = FlowWaker::new(Token::Udp(id), &shared.ready);
-        self.flows.insert(id, Flow { waker, key: *flow, stage: Stage::Opening(open) });
+        let (claim, stage) = (shared.claim(flow), Stage::Opening(open));
+        self.flows.insert(id, Flow { _claim: claim, waker, key: *flow, stage });
     }
 
     fn schedule(&mut self, id: FlowId) {

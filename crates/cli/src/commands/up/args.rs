@@ -117,12 +117,11 @@ pub(crate) struct DeviceArgs {
     #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(3..))]
     pub(crate) tun_fd: Option<RawFd>,
 
-    /// Use so many threads, each with a queue of the interface, a stack, and connections to the proxy of
-    /// its own; a flow stays on one. One thread carries several Gbit/s; more are of use where many flows
-    /// together need more, but each new flow takes a little longer to open.
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "tun_fd",
-        value_parser = value_parser!(u8).range(1..=16))]
-    pub(crate) shards: u8,
+    /// Use up to so many threads, each with a queue of the interface, a stack, and connections to the
+    /// proxy of its own; a flow stays on one. Where there is little to do the first does it alone.
+    /// [default: one for each core, 4 at the most; 1 where eBPF may not be used]
+    #[arg(long, value_name = "N", conflicts_with = "tun_fd", value_parser = value_parser!(u8).range(1..=16))]
+    pub(crate) shards: Option<u8>,
 
     /// Do without segmentation offload.
     #[arg(long)]

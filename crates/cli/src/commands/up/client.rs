@@ -24,18 +24,16 @@ const BASIC_VARIABLE: &str = "PSEUDOTCP_BASIC";
 /// The proxies, once for each shard, and the addresses of those that this machine itself reaches.
 pub(super) async fn configure(
     args: &UpArgs,
+    shards: u8,
     pinning: &Pinning,
 ) -> Result<(Vec<Proxies>, Vec<IpAddr>)> {
-    if args.proxy.max_connections.get() < args.device.shards.into() {
-        return Err(usage("--max-connections must be at least --shards: each needs one"));
-    }
     let last = args.proxy.hops.len() - 1;
     let mut addresses = Vec::new();
-    let mut reached: Vec<Option<Proxies>> = vec![None; args.device.shards.into()];
+    let mut reached: Vec<Option<Proxies>> = vec![None; shards.into()];
     for (hop, urls) in args.proxy.hops.iter().enumerate() {
         let mut configs = Vec::new();
         for url in urls.split(',') {
-            let config = configure_one(args, url, hop, pinning)?;
+            let config = configure_one(args, url, hop, pinning)?.one_of(shards);
             configs.push(match hop {
                 0 => reach(config, url, args, &mut addresses).await?,
                 _ => config,
@@ -55,7 +53,7 @@ fn configure_one(args: &UpArgs, url: &str, hop: usize, pinning: &Pinning) -> Res
     let count = args.proxy.hops.len();
     let config = Config::new(url).map_err(wrong)?;
     let config = config.max_connections(args.proxy.max_connections.get());
-    let config = trust(config.one_of(args.device.shards), &args.trust, hop, count)?;
+    let config = trust(config, &args.trust, hop, count)?;
     let config = authorize(config, &args.credentials, hop, count)?;
     let config = if hop + 1 == count { speak(config, &args.proxy)? } else { config };
     let pinning = pinning.clone();

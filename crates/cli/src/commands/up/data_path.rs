@@ -8,14 +8,14 @@ use anyhow::{Context as _, Result};
 use pseudotcp_direct::Direct;
 use pseudotcp_masque::Transport;
 use pseudotcp_masque_h2::Proxies;
-use pseudotcp_pipeline::{Judge, Route, seats};
+use pseudotcp_pipeline::{Dealer, Judge, Route, seats};
 
 use super::args::UpArgs;
 use super::capture::Capture;
 use super::counters::Counters;
-use super::device::Device;
+use super::device::Queue;
 use super::rulebook::RuleBook;
-use super::shard::Shard;
+use super::shard::{Place, Shard};
 use super::shards::Shards;
 use super::{device, dns, memory};
 use crate::output::{self, plural};
@@ -29,23 +29,24 @@ pub(super) struct DataPath {
 }
 
 impl DataPath {
-    /// Puts the stages together, in a shard for each of `clients`. Packets begin to move.
+    /// Puts the stages together, in a shard for each queue and client. Packets begin to move.
     pub(super) fn start(
         args: &UpArgs,
         rules: RuleBook,
-        device: Device,
+        (queues, dealer, clients): (Vec<Queue>, Arc<Dealer>, &[Proxies]),
         capture: &Capture,
-        clients: &[Proxies],
         system: Vec<IpAddr>,
     ) -> Result<Self> {
         let ways = Ways::new(args, rules.judge(), clients);
         let dns = dns::stage(&args.dns, rules.names(), ways.footing(args, rules.judge(), system))?;
-        let seats = seats(clients.len()).into_iter().zip(seats(clients.len()));
-        let parts = device.queues.into_iter().zip(seats).zip(clients).zip(ways.apps);
+        let seats = seats(&dealer).into_iter().zip(seats(&dealer));
+        let parts = queues.into_iter().zip(seats).zip(clients).zip(ways.apps);
         let makers = parts.map(|(((queue, seats), client), way)| {
             let transport = dns.as_ref().map_or(Arc::clone(&way), |stage| stage.before(way));
             let (judge, client, capture) = (rules.judge().clone(), client.clone(), capture.clone());
-            move || Shard::new(args, (queue.open()?, capture), seats, judge, client, transport)
+            let (dealer, (pieces, whole)) = (Arc::clone(&dealer), seats);
+            let place = Place { dealer, pieces, whole };
+            move || Shard::new(args, (queue.open()?, capture), place, judge, client, transport)
         });
         let shards = Shards::start(makers.collect())?;
         Ok(Self { shards, rules, dns })

@@ -10,6 +10,7 @@ use pseudotcp_tun::{LinuxTun, TunConfig, TunPort, TunQueue};
 
 use super::args::DeviceArgs;
 use super::explain;
+use super::sharding::Sharding;
 
 /// The addresses of the interface unless others are given.
 const DEFAULT_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 99, 99, 10), 24);
@@ -44,8 +45,8 @@ impl Queue {
     }
 }
 
-/// Makes the device, unless one is handed in.
-pub(super) fn make(args: &DeviceArgs) -> Result<Device> {
+/// Makes the device with a queue for each shard, unless one is handed in.
+pub(super) fn make(args: &DeviceArgs, sharding: &Sharding) -> Result<Device> {
     if let Some(number) = args.tun_fd {
         return Ok(Device { name: None, queues: vec![Queue::HandedIn { number, mtu: args.mtu }] });
     }
@@ -56,8 +57,11 @@ pub(super) fn make(args: &DeviceArgs) -> Result<Device> {
     for address in addresses(args) {
         config = config.address(address);
     }
-    let queues = LinuxTun::create_queues(config, args.shards.into());
+    let queues = LinuxTun::create_queues(config, sharding.count.into());
     let queues = queues.map_err(explain::no_interface)?;
+    if let (Some(table), [first, ..]) = (&sharding.steering, &queues[..]) {
+        first.steer_by(table).context("telling the kernel which thread shall read a flow")?;
+    }
     let name = queues.first().map(|queue| queue.name().to_owned());
     Ok(Device { name, queues: queues.into_iter().map(Queue::Made).collect() })
 }

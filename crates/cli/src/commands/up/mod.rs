@@ -12,6 +12,7 @@ mod memory;
 mod proxy_args;
 mod rulebook;
 mod shard;
+mod sharding;
 mod shards;
 mod udp;
 
@@ -29,6 +30,7 @@ pub(crate) use self::args::UpArgs;
 use self::capture::Capture;
 use self::data_path::DataPath;
 use self::rulebook::RuleBook;
+use self::sharding::Sharding;
 use crate::clock;
 use crate::output::{self, plural};
 use crate::setup::linux::{HostSetup, Pinning, Wanted, Watch};
@@ -101,6 +103,7 @@ fn network_changed(clients: &[Proxies]) {
 
 /// A proxy that takes flows.
 struct Reached {
+    sharding: Sharding,
     /// One for each shard.
     clients: Vec<Proxies>,
     addresses: Vec<IpAddr>,
@@ -111,13 +114,14 @@ struct Reached {
 /// Reaches the proxy, before anything on this machine is changed.
 async fn reach(args: &UpArgs) -> Result<Reached> {
     let pinning = Pinning::default();
-    let (clients, addresses) = client::configure(args, &pinning).await?;
-    // The others connect when they have flows.
+    let sharding = Sharding::plan(args)?;
+    let (clients, addresses) = client::configure(args, sharding.count, &pinning).await?;
+    // The others connect when packets begin to move.
     if let Some(first) = clients.first() {
         let ready = first.ready(clock::deadline(READY)).await;
         ready.map_err(|error| explain::unreachable(&args.proxy.hops.join(" → "), error))?;
     }
-    Ok(Reached { clients, addresses, pinning })
+    Ok(Reached { sharding, clients, addresses, pinning })
 }
 
 /// Opens the device and leads traffic into it.
@@ -129,10 +133,12 @@ async fn open(
 ) -> Result<DataPath> {
     let capture = Capture::start(args.pcap.as_deref())?;
     let ways = setup.ways(&reached.addresses).await;
-    let device = device::make(&args.device)?;
+    let device = device::make(&args.device, &reached.sharding)?;
     let name = device.name.clone();
     let system = setup.servers_without_us();
-    let data_path = DataPath::start(args, rules, device, &capture, &reached.clients, system)?;
+    let dealer = reached.sharding.dealer();
+    let shards = (device.queues, dealer, &reached.clients[..]);
+    let data_path = DataPath::start(args, rules, shards, &capture, system)?;
     if let Some(name) = &name {
         let tun = setup.link(name).await?;
         let servers = dns::host_servers(args);

@@ -9,7 +9,8 @@ use pseudotcp_masque::Transport;
 use pseudotcp_masque_h2::Proxies;
 use pseudotcp_packet::{FlowKey, Packet, reassembly};
 use pseudotcp_pipeline::{
-    Direction, Exchange, ExchangeStats, Fragments, Guard, Judge, Seat, Stack, Tap, splice, stack,
+    Dealer, Direction, Exchange, ExchangeStats, Fragments, Guard, Judge, Seat, Stack, Tap, splice,
+    stack,
 };
 use pseudotcp_tun::TunPort;
 use tokio::sync::{mpsc, watch};
@@ -17,8 +18,12 @@ use tokio::sync::{mpsc, watch};
 use super::args::UpArgs;
 use super::capture::Capture;
 use super::device;
+use crate::clock;
 
 type Observer = Box<dyn FnMut(Direction, &Packet) + Send>;
+
+/// How long it may take until a shard is connected to the proxy, before its first flow has to wait.
+const CONNECTED: Duration = Duration::from_secs(10);
 
 /// The way of the packets of one shard: device, tap, exchange, fragments, exchange, guard, stack. Those of
 /// other shards leave it at the exchanges, before and after they are whole.
@@ -29,8 +34,14 @@ pub(super) struct Shard {
     busy_poll: Duration,
 }
 
-/// Its places among the shards: one for packets that come as fragments, one for whole ones.
-pub(super) type Seats = (Seat, Seat);
+/// A shard's place among the others.
+pub(super) struct Place {
+    pub(super) dealer: Arc<Dealer>,
+    /// Where packets change hands as they come.
+    pub(super) pieces: Seat,
+    /// Where those do that have been made of fragments.
+    pub(super) whole: Seat,
+}
 
 /// What somebody does with a shard between two of its packets.
 pub(super) type Visit = Box<dyn FnOnce(&mut Shard) + Send>;
@@ -40,19 +51,21 @@ impl Shard {
     pub(super) fn new(
         args: &UpArgs,
         (tun, capture): (TunPort, Capture),
-        (pieces, whole): Seats,
+        place: Place,
         judge: Judge,
         client: Proxies,
         transport: Arc<dyn Transport>,
     ) -> Result<Self> {
-        let stack = Stack::new(config(args, &tun), transport).context("making the stack")?;
+        let config = config(args, &tun).one_of(place.dealer.shards());
+        let stack = Stack::new(config, transport).context("making the stack")?;
+        let stack = stack.dealt_by(place.dealer);
         let (mtu, limit) = (tun.mtu(), stack.icmp_limit());
-        let guard = Exchange::new(whole, Guard::new(judge, limit.clone(), stack));
+        let guard = Exchange::new(place.whole, Guard::new(judge, limit.clone(), stack));
         let fragments = Fragments::new(reassembly::Config::default(), mtu, limit, guard);
         let observer: Observer = Box::new(move |way, packet| capture.observe(way, packet));
         Ok(Self {
             device: Tap::new(tun, observer),
-            stack: Exchange::new(pieces, fragments),
+            stack: Exchange::new(place.pieces, fragments),
             client,
             busy_poll: Duration::from_micros(args.busy_poll.into()),
         })
@@ -64,6 +77,7 @@ impl Shard {
         mut visits: mpsc::Receiver<Visit>,
         ended: mpsc::Sender<io::Result<()>>,
     ) {
+        self.connect();
         loop {
             let splice = splice(&mut self.device, &mut self.stack).busy_poll(self.busy_poll);
             tokio::select! {
@@ -80,6 +94,14 @@ impl Shard {
         while let Some(visit) = visits.recv().await {
             visit(&mut self);
         }
+    }
+
+    /// Has the client connect before the first flow comes, which then need not wait.
+    fn connect(&self) {
+        let client = self.client.clone();
+        tokio::spawn(async move {
+            let _or_flows_tell_why = client.ready(clock::deadline(CONNECTED)).await;
+        });
     }
 
     /// How many flows it has, to be watched: see [`Stack::crowd`].
@@ -124,5 +146,4 @@ fn config(args: &UpArgs, tun: &TunPort) -> stack::Config {
         .udp_offload(tun.has_udp_offload())
         .ping(args.icmp.into())
         .device_networks(device::networks(&args.device))
-        .one_of(args.device.shards)
 }

@@ -1,14 +1,14 @@
-//! `pseudotcp up --shards`: several threads, each with a queue of the device, carry what one carries.
+//! Several shards, which are threads with a queue of the device each, carry what one carries.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::support::client::{self, DEVICE};
 use crate::support::lab::{Lab, SERVERS};
-use crate::support::need;
+use crate::support::need::{self, Need};
 use crate::support::process::Process;
 use crate::support::proxy::{self, Kind};
 
@@ -18,7 +18,7 @@ const SHARDS: [&str; 2] = ["--shards", "3"];
 /// How long what comes may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// So many flows that each shard has some: that one has none of them has a chance of 3 in 10⁷.
+/// So many flows that each shard has some.
 const FLOWS: usize = 40;
 
 fn server(number: usize, port: u16) -> SocketAddr {
@@ -105,6 +105,49 @@ fn a_datagram_in_fragments_is_of_the_same_flow_as_a_whole_one() {
         seen.dedup();
         assert_eq!(seen.len(), 1, "{seen:?}");
     }
+}
+
+/// How many packets have changed hands.
+fn handed_over(client: &Process) -> usize {
+    let line = counters(client, "shards", " packets handed over, 0 lost in between");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// The kernel is told which thread shall read a flow.
+#[test]
+fn only_the_first_packet_of_a_flow_may_change_hands() {
+    if !need::met(&[Need::Ebpf]) {
+        return;
+    }
+    let lab = Lab::new();
+    lab.serve_echo();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let client = client::up(&lab, &SHARDS);
+    let mut flows: Vec<_> = (0..FLOWS).map(|number| connect(&lab, server(number, 7))).collect();
+    for _ in 0..10 {
+        flows.iter_mut().for_each(echoes);
+    }
+    let packets = handed_over(&client);
+    // Two thirds of the flows belong to others than the first shard.
+    assert!((FLOWS / 2..=FLOWS).contains(&packets), "{packets}");
+}
+
+#[test]
+fn the_first_shard_does_all_where_there_is_one_flow_at_a_time() {
+    if !need::met(&[Need::Ebpf]) {
+        return;
+    }
+    let lab = Lab::new();
+    lab.serve_echo();
+    let _proxy = proxy::start(&lab, Kind::Ours);
+    let client = client::up(&lab, &SHARDS);
+    for number in 0..FLOWS {
+        let mut flow = connect(&lab, server(number, 7));
+        echoes(&mut flow);
+        flow.shutdown(Shutdown::Write).expect("shut down");
+        assert_eq!(flow.read(&mut [0; 8]).expect("the end"), 0);
+    }
+    assert_eq!(handed_over(&client), 0);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use pseudotcp_tun::SteeringTable;
+
 /// Something that not every machine has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
@@ -15,6 +17,8 @@ pub(crate) enum Need {
     Envoy,
     /// The Python of `cargo xtask test`, with its `h2`.
     Python,
+    /// A kernel that can be told which thread shall read a flow.
+    Ebpf,
 }
 
 /// What every test with a network of its own needs.
@@ -55,6 +59,7 @@ impl Need {
             Self::Python => {
                 python().is_none().then(|| "needs Python's h2 (cargo xtask test)".into())
             }
+            Self::Ebpf => SteeringTable::new().err().map(|error| format!("needs eBPF: {error}")),
         }
     }
 }
