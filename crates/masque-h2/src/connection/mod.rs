@@ -8,6 +8,7 @@ mod liveness;
 mod meter;
 mod pinger;
 mod relief;
+mod round;
 mod windows;
 
 pub(crate) use budget::Budget;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   begin    64 KiB have been read since the last round: a PING leaves
-//!   measure  what flows' owners take until its answer is what fits into one round trip
+//!   measure  what flows' owners take until an answer that waits behind nothing would be here is what
+//!            fits into one round trip
 //!   grow     as soon as a flow takes half its window within the round, or all flows half the
 //!            connection's: the window would have been the limit
 //! ```
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 
 use super::budget::{Budget, Lease};
 use super::pinger::Pinger;
+use super::round::Round;
 
 /// A flow's first window: 1 MiB.
 const FIRST: u32 = 1 << 20;
@@ -93,6 +95,7 @@ pub(crate) struct Windows {
     told: (u32, u32),
     enlarged: bool,
     measuring: bool,
+    round: Round,
     rested: Instant,
 }
 
@@ -105,7 +108,8 @@ impl Windows {
         let stream = first.min(lease.bytes());
         let told = (stream, lease.bytes());
         let rested = Instant::now();
-        Self { limits, stream, lease, told, enlarged: large, measuring: false, rested }
+        let round = Round::new(rested);
+        Self { limits, stream, lease, told, enlarged: large, measuring: false, round, rested }
     }
 
     /// The window of each stream, in bytes.
@@ -134,6 +138,13 @@ impl Windows {
     /// Measures, and grows the windows that hold flows up.
     pub(crate) fn measure(&mut self, cx: &mut Context<'_>, gauge: &Gauge, pinger: &mut Pinger) {
         let total = gauge.total.load(Ordering::Relaxed);
+        if !self.measuring && (total < BEGIN || self.is_largest()) {
+            return;
+        }
+        let (now, is_answered) = (Instant::now(), !pinger.is_waiting(cx));
+        if is_answered {
+            self.round.answered(now);
+        }
         if self.measuring {
             let busiest = gauge.busiest.load(Ordering::Relaxed);
             let held_up = busiest >= self.stream as usize / 2;
@@ -143,13 +154,14 @@ impl Windows {
                 // What more is possible shows at once.
                 self.measuring = false;
                 gauge.begin();
-            } else if !pinger.is_waiting(cx) {
+            } else if self.round.is_over(now) {
                 self.measuring = false;
-                self.rested = Instant::now() + PAUSE;
+                self.rested = now + PAUSE;
                 gauge.begin();
             }
-        } else if total >= BEGIN && !self.is_largest() && self.rested <= Instant::now() {
-            self.measuring = !pinger.is_waiting(cx);
+        } else if is_answered && self.rested <= now {
+            self.measuring = true;
+            self.round.begin(now);
             pinger.send(cx);
             gauge.begin();
         }
