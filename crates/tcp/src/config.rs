@@ -21,6 +21,7 @@ pub struct Config {
     pub(crate) mtu: u32,
     pub(crate) max_segment_bytes: u32,
     pub(crate) receive_buffer: u32,
+    pub(crate) turns: u32,
     pub(crate) send_buffer: usize,
     pub(crate) budget: usize,
     pub(crate) max_flows: u32,
@@ -52,6 +53,7 @@ impl Default for Config {
             mtu: 1_500,
             max_segment_bytes: 0,
             receive_buffer: 256 * 1024,
+            turns: 16,
             send_buffer: 512 * 1024,
             budget: 256 * 1024 * 1024,
             max_flows: 65_536,
@@ -94,12 +96,22 @@ impl Config {
     /// The most bytes of one app that wait unread (default 256 KiB); the window offered never
     /// exceeds it. A flow's own limit is twice what [`read`](crate::Engine::read) takes within a
     /// round trip to the app, or 10 ms, and begins with 64 KiB; where nothing is read for sixteen
-    /// times as long it is that again. While more than 16 apps send at once, those windows grow in
-    /// turns whose limit is above 64 KiB; while more than 64 flows are being opened at once, their
-    /// first windows are two segments. More means speed where apps are far, paid in memory per flow.
+    /// times as long it is that again. While more apps send at once than there are
+    /// [`turns`](Self::turns), windows whose limit is above 64 KiB grow one after another; while more
+    /// than 64 flows are being opened at once, their first windows are two segments. More means speed
+    /// where apps are far, paid in memory per flow.
     #[must_use]
     pub fn receive_buffer(mut self, bytes: u32) -> Self {
         self.receive_buffer = bytes.clamp(2_048, MAX_WINDOW);
+        self
+    }
+
+    /// How many apps that send at once may each have a large window (default 16; at least 1): while there
+    /// are more, 256 KiB are promised to so many at a time. Hosts cut what a flow sends into pieces as
+    /// large as its pace, so fewer have larger pieces.
+    #[must_use]
+    pub fn turns(mut self, flows: u32) -> Self {
+        self.turns = flows.max(1);
         self
     }
 
@@ -131,13 +143,14 @@ impl Config {
     }
 
     /// Takes this engine's share of what is bounded where `engines` of them (one at least) serve
-    /// together: of the budget, the flows and the backlog.
+    /// together: of the budget, the flows, the backlog and the turns.
     #[must_use]
     pub fn one_of(self, engines: u32) -> Self {
         let engines = engines.max(1);
         let budget = self.budget / engines as usize;
         let (flows, backlog) = (self.max_flows.div_ceil(engines), self.backlog.div_ceil(engines));
-        self.budget(budget).max_flows(flows).backlog(backlog)
+        let turns = self.turns.div_ceil(engines);
+        self.budget(budget).max_flows(flows).backlog(backlog).turns(turns)
     }
 
     /// The most flows that are being opened at once (default 4,096). Beyond it SYNs are dropped
@@ -235,7 +248,8 @@ mod tests {
     fn several_engines_have_together_what_one_has() {
         let whole = Config::default().budget(90 << 20).max_flows(100).backlog(10);
         let share = whole.one_of(3);
-        assert_eq!((share.budget, share.max_flows, share.backlog), (30 << 20, 34, 4));
+        assert_eq!((share.budget, share.max_flows), (30 << 20, 34));
+        assert_eq!((share.backlog, share.turns), (4, 6));
         assert_eq!(Config::default().one_of(0).max_flows, Config::default().max_flows);
     }
 }

@@ -78,7 +78,7 @@ impl Engine {
             acks: VecDeque::new(),
             dirty: VecDeque::new(),
             starved: VecDeque::new(),
-            turns: Turns::default(),
+            turns: Turns::new(config.turns as usize),
             budget: Budget::new(config.budget),
             opening: 0,
             outbox: Outbox::default(),

@@ -4,8 +4,6 @@ use std::time::Duration;
 use crate::FlowId;
 use crate::clock::Time;
 
-/// How many flows have a turn at once: with windows of 256 KiB, 4 MiB are under way.
-const HOLDERS: usize = 16;
 /// How many octets are promised in one turn.
 const LENGTH: u32 = 256 * 1024;
 /// A turn is over where nothing was promised for so long.
@@ -22,8 +20,10 @@ const ENOUGH: u32 = 32 * 1024;
 ///
 /// A flow takes a turn when its window grows and little of it is left. While all turns are taken,
 /// windows stay as they are, and a flow waits in line whose app has used up what it was promised.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Turns {
+    /// How many flows have a turn at once.
+    most: usize,
     holders: Vec<Holder>,
     waiting: VecDeque<FlowId>,
     /// No turn is over before, where all are taken.
@@ -51,6 +51,11 @@ struct Holder {
 }
 
 impl Turns {
+    /// For `most` flows at a time.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, holders: Vec::new(), waiting: VecDeque::new(), review: None }
+    }
+
     /// Whether the window of a flow may grow.
     pub(crate) fn allow(&self, id: FlowId, turn: Turn) -> bool {
         match self.held(id, turn) {
@@ -118,7 +123,7 @@ impl Turns {
     }
 
     fn has_room(&self) -> bool {
-        self.holders.len() < HOLDERS
+        self.holders.len() < self.most
     }
 
     fn held(&self, id: FlowId, turn: Turn) -> Option<&Holder> {
@@ -131,6 +136,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const HOLDERS: usize = 16;
     const LARGE: u32 = 64 * 1024;
 
     fn at(millis: u64) -> Time {
@@ -145,7 +151,7 @@ mod tests {
 
     impl Flows {
         fn new(count: usize) -> Self {
-            Self { turns: Turns::default(), each: vec![Turn::None; count] }
+            Self { turns: Turns::new(HOLDERS), each: vec![Turn::None; count] }
         }
 
         fn id(flow: usize) -> FlowId {

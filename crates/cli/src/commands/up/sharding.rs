@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::Result;
 use pseudotcp_pipeline::{Dealer, Steering};
 use pseudotcp_tun::SteeringTable;
-use tracing::debug;
+use tracing::info;
 
 use super::args::UpArgs;
 use crate::failure::usage;
@@ -43,7 +43,7 @@ impl Sharding {
         match SteeringTable::new() {
             Ok(table) => Ok(Self { count, steering: Some(table) }),
             Err(error) => {
-                debug!(%error, "the kernel cannot be told which thread shall read a flow");
+                info!(%error, "the kernel cannot be told which thread shall read a flow");
                 Ok(Self { count: wanted.unwrap_or(1), steering: None })
             }
         }
