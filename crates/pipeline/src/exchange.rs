@@ -134,7 +134,11 @@ fn flow(packet: &Packet) -> Option<(FlowKey, bool)> {
 impl<P: PacketPort> Sink<Packet> for Exchange<P> {
     type Error = io::Error;
 
+    /// What others have read goes first: of a flow that has just been dealt out, it is older.
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.seat.incoming.is_empty() {
+            self.take_over(cx)?;
+        }
         self.port.poll_ready_unpin(cx)
     }
 

@@ -212,6 +212,17 @@ fn what_a_shard_that_is_behind_does_not_take_is_lost_and_counted() {
     assert_eq!((one.stats().handed_over, one.stats().dropped), (257, 45));
 }
 
+#[test]
+fn what_has_changed_hands_goes_before_what_comes_from_the_device() {
+    let (mut one, mut two, shelf, theirs, _busy) = two();
+    one.start_send_unpin(theirs.clone()).unwrap();
+    assert!(two.poll_ready_unpin(&mut Context::from_waker(noop_waker_ref())).is_ready());
+    let flow = theirs.flow().unwrap();
+    two.start_send_unpin(datagram(flow.source(), flow.destination(), &b"later"[..])).unwrap();
+    let order: Vec<Bytes> = shelf.take().iter().map(|packet| packet.body()[0].clone()).collect();
+    assert_eq!(order, [&b"x"[..], b"later"]);
+}
+
 #[tokio::test]
 async fn a_shard_that_sleeps_is_woken() {
     let (mut one, two, shelf, theirs, _busy) = two();
