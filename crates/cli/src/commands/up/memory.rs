@@ -12,6 +12,9 @@ use tokio::time::sleep;
 /// How much free memory is kept for the next burst, in octets.
 const KEPT: u32 = 64 << 20;
 
+/// How long the start takes, with the connections of all shards.
+const START: Duration = Duration::from_secs(1);
+
 /// How often memory is given back after flows have ended, and with what pause before each: the last of it
 /// is free 15 s later, when connections to the proxy that nobody needs have closed.
 const GIVEN_BACK: u32 = 3;
@@ -21,6 +24,7 @@ const PAUSE: Duration = Duration::from_secs(8);
 /// back after flows have ended, as `crowds` tell. Never ends.
 pub(super) async fn manage(crowds: Vec<watch::Receiver<usize>>) -> Infallible {
     pseudotcp_tun::keep_memory(KEPT);
+    sleep(START).await;
     give_back_memory();
     join_all(crowds.into_iter().map(|crowd| after_each(crowd, give_back_memory))).await;
     pending().await
