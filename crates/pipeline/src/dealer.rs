@@ -10,10 +10,10 @@ pub type Steering = Box<dyn AsRef<[AtomicU8]> + Send + Sync>;
 
 /// Deals flows out to shards, and knows whose they are.
 ///
-/// A flow is dealt out when its first packet comes: to the shard that has the fewest. One that has none
-/// counts as if it had one, so that it may sleep while there is next to nothing to do; except the first.
-/// They go by [bucket](FlowKey::bucket): while any flow of a bucket is claimed, further ones go
-/// to the same shard. What nobody claims is the first shard's.
+/// A flow is dealt out when its first packet comes: to the shard that has the fewest. Any but the first
+/// that has none counts as if it had one, so that it may sleep while there is next to nothing to do.
+/// While any flow of a [bucket](FlowKey::bucket) is claimed, further ones go to the same shard. What
+/// nobody claims is the first shard's.
 pub struct Dealer {
     /// For each bucket, how many claims there are, and in the lowest byte whose they are.
     buckets: Box<[AtomicU32]>,
@@ -33,8 +33,8 @@ pub struct Claim {
 const ONE: u32 = 1 << u8::BITS;
 
 impl Dealer {
-    /// Nobody owns anything yet. There are `shards` of them, one at least. The device is
-    /// told by `steering`, so that packets need not change hands.
+    /// For so many shards, one at least, of which none owns anything yet. The device is told by `steering`
+    /// who owns what, so that packets need not change hands.
     pub fn new(shards: u8, steering: Option<Steering>) -> Arc<Self> {
         Arc::new(Self {
             buckets: (0..FlowKey::BUCKETS).map(|_| AtomicU32::new(0)).collect(),

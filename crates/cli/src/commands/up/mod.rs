@@ -36,7 +36,7 @@ use crate::output::{self, plural};
 use crate::setup::linux::{HostSetup, Pinning, Wanted, Watch};
 use crate::signals::Signals;
 
-/// How long the first connection to the proxy may take.
+/// How long a shard's first connection to the proxy may take.
 const READY: Duration = Duration::from_secs(10);
 
 /// How long taking everything back may take.

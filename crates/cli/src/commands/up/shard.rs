@@ -17,13 +17,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::args::UpArgs;
 use super::capture::Capture;
-use super::device;
+use super::{READY, device};
 use crate::clock;
 
 type Observer = Box<dyn FnMut(Direction, &Packet) + Send>;
-
-/// How long it may take until a shard is connected to the proxy, before its first flow has to wait.
-const CONNECTED: Duration = Duration::from_secs(10);
 
 /// The way of the packets of one shard: device, tap, exchange, fragments, exchange, guard, stack. Those of
 /// other shards leave it at the exchanges, before and after they are whole.
@@ -100,7 +97,7 @@ impl Shard {
     fn connect(&self) {
         let client = self.client.clone();
         tokio::spawn(async move {
-            let _or_flows_tell_why = client.ready(clock::deadline(CONNECTED)).await;
+            let _or_flows_tell_why = client.ready(clock::deadline(READY)).await;
         });
     }
 

@@ -12,7 +12,7 @@ use tracing::info;
 use super::args::UpArgs;
 use crate::failure::usage;
 
-/// More than these were not seen to help, and each has a connection of its own.
+/// Each has a connection to the proxy of its own, so there are no more unless they are asked for.
 const MOST_BY_DEFAULT: usize = 4;
 
 /// What is known of the shards before there are any.

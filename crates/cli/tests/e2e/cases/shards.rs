@@ -25,6 +25,15 @@ fn server(number: usize, port: u16) -> SocketAddr {
     SocketAddr::new(SERVERS[number % SERVERS.len()].parse().expect("an address"), port)
 }
 
+/// A lab whose servers echo, a proxy, and a client with shards.
+fn shards_and_echo() -> (Lab, Process, Process) {
+    let lab = Lab::new();
+    lab.serve_echo();
+    let proxy = proxy::start(&lab, Kind::Ours);
+    let client = client::up(&lab, &SHARDS);
+    (lab, proxy, client)
+}
+
 fn connect(lab: &Lab, server: SocketAddr) -> TcpStream {
     let stream = lab.client.run(|| TcpStream::connect(server)).expect("connect");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -119,10 +128,7 @@ fn only_the_first_packet_of_a_flow_may_change_hands() {
     if !need::met(&[Need::Ebpf]) {
         return;
     }
-    let lab = Lab::new();
-    lab.serve_echo();
-    let _proxy = proxy::start(&lab, Kind::Ours);
-    let client = client::up(&lab, &SHARDS);
+    let (lab, _proxy, client) = shards_and_echo();
     let mut flows: Vec<_> = (0..FLOWS).map(|number| connect(&lab, server(number, 7))).collect();
     for _ in 0..10 {
         flows.iter_mut().for_each(echoes);
@@ -137,10 +143,7 @@ fn the_first_shard_does_all_where_there_is_one_flow_at_a_time() {
     if !need::met(&[Need::Ebpf]) {
         return;
     }
-    let lab = Lab::new();
-    lab.serve_echo();
-    let _proxy = proxy::start(&lab, Kind::Ours);
-    let client = client::up(&lab, &SHARDS);
+    let (lab, _proxy, client) = shards_and_echo();
     for number in 0..FLOWS {
         let mut flow = connect(&lab, server(number, 7));
         echoes(&mut flow);
@@ -155,10 +158,7 @@ fn every_shard_finds_the_proxy_again() {
     if !need::met(&[]) {
         return;
     }
-    let lab = Lab::new();
-    lab.serve_echo();
-    let proxy = proxy::start(&lab, Kind::Ours);
-    let client = client::up(&lab, &SHARDS);
+    let (lab, proxy, client) = shards_and_echo();
     let mut flows: Vec<_> = (0..FLOWS).map(|number| connect(&lab, server(number, 7))).collect();
     flows.iter_mut().for_each(echoes);
     drop(proxy);
